@@ -1,0 +1,179 @@
+//! A deployment: which modules run, with what, and how messages flow among them.
+//!
+//! What a manifest says, checked and with its defaults filled in. `edge-manifest` reads it from a
+//! document; nothing here knows about JSON.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{ByteSize, Digest, ModuleId, Priority};
+
+/// Modules and routes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deployment {
+    /// In the manifest's order.
+    pub modules: Vec<ModuleSpec>,
+    /// In the manifest's order.
+    pub routes: Vec<RouteSpec>,
+    /// Time to live of messages whose route names none; `None`: they never expire.
+    pub time_to_live: Option<Duration>,
+    /// Desired properties of each module's twin, as JSON text of an object.
+    pub desired: BTreeMap<ModuleId, String>,
+}
+
+/// A route as a manifest has it. Its text is compiled by `edge-route`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Its key in the manifest.
+    pub name: String,
+    /// `FROM … WHERE … INTO …`.
+    pub text: String,
+    /// Rank of the queue that it fills.
+    pub priority: Priority,
+    /// Its own time to live; `None`: that of the deployment.
+    pub time_to_live: Option<Duration>,
+}
+
+/// A module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSpec {
+    /// Its name.
+    pub id: ModuleId,
+    /// The version that the manifest states.
+    pub version: Option<String>,
+    /// Whether it is to run.
+    pub status: DesiredStatus,
+    /// When to start it again.
+    pub restart: RestartPolicy,
+    /// Lower numbers start first.
+    pub startup_order: u32,
+    /// Settings: environment variables of a container, `wasi:config` and environment of a component.
+    pub env: BTreeMap<String, String>,
+    /// Container or component.
+    pub kind: ModuleKind,
+}
+
+/// Whether a module is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DesiredStatus {
+    /// It is to run.
+    #[default]
+    Running,
+    /// It is to be there and not run.
+    Stopped,
+}
+
+/// When to start a module again that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartPolicy {
+    /// Not at all.
+    Never,
+    /// When it failed.
+    OnFailure,
+    /// When it failed or became unhealthy.
+    OnUnhealthy,
+    /// However it ended.
+    #[default]
+    Always,
+}
+
+/// What kind of workload a module is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// A Wasm component.
+    Wasm(WasmSpec),
+    /// A container; what is in it is the container runtime's to read.
+    Container {
+        /// The image reference.
+        image: String,
+    },
+}
+
+/// A component and the sandbox around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WasmSpec {
+    /// Where it comes from.
+    pub image: ComponentRef,
+    /// What its bytes must hash to.
+    pub digest: Option<Digest>,
+    /// Its sandbox.
+    pub options: WasmOptions,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ComponentRef {
+    /// A file, relative to the manifest's folder.
+    File(PathBuf),
+    /// An OCI artifact.
+    Registry(String),
+}
+
+/// How instances of a component live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InstanceMode {
+    /// One instance; its memory lives from message to message.
+    #[default]
+    Resident,
+    /// A fresh instance for each call.
+    PerMessage,
+}
+
+/// The sandbox of a component. Defaults deny: nothing is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WasmOptions {
+    /// How instances live.
+    pub mode: InstanceMode,
+    /// Most linear memory that an instance may have, all its memories together.
+    pub memory: ByteSize,
+    /// Most CPU time of one call.
+    pub deadline: Duration,
+    /// Most wall-clock time of one call, waiting included.
+    pub timeout: Duration,
+    /// Timers by name, and their periods.
+    pub timers: BTreeMap<String, Duration>,
+    /// Most log lines a second; bursts of ten seconds' worth pass.
+    pub log_rate: u32,
+    /// Arguments of a service (`wasi:cli/run`).
+    pub args: Vec<String>,
+    /// What it may reach.
+    pub grants: Grants,
+}
+
+impl Default for WasmOptions {
+    fn default() -> Self {
+        Self {
+            mode: InstanceMode::Resident,
+            memory: ByteSize(64 << 20),
+            deadline: Duration::from_millis(500),
+            timeout: Duration::from_secs(30),
+            timers: BTreeMap::new(),
+            log_rate: 100,
+            args: Vec::new(),
+            grants: Grants::default(),
+        }
+    }
+}
+
+/// What a component may reach beyond the hub. Empty by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// `wasi:keyvalue`: state of its own.
+    pub state: bool,
+    /// `wasi:http/outgoing-handler`: origins (`https://api.example`, `http://127.0.0.1:8080`).
+    pub http: Vec<String>,
+    /// Directories of the host.
+    pub dirs: Vec<DirGrant>,
+}
+
+/// A directory of the host in a component's file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirGrant {
+    /// Path on the host.
+    pub host: PathBuf,
+    /// Path that the guest sees.
+    pub guest: String,
+    /// Whether it may write.
+    pub write: bool,
+}
