@@ -1,0 +1,162 @@
+//! What callers may ask of a log.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use edge_core::{EndpointId, Message, Priority, Timestamp};
+
+use crate::{Commit, DeadLetter, Table};
+
+/// Place of a commit in the log; later commits have higher ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Lsn(pub u64);
+
+/// Place of an entry in its queue; counts up from 1 and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first.
+    pub const ZERO: Self = Self(0);
+
+    /// The one after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A queue of this log, valid while the log is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(u32);
+
+impl QueueId {
+    /// The queue with this index; for implementations of [`MessageLog`].
+    pub fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Queues are numbered from 0 without gaps, so this can index a table.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An entry of a queue, handed to its reader.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The queue.
+    pub queue: QueueId,
+    /// Its place there.
+    pub seq: Seq,
+    /// The message.
+    pub message: Message,
+    /// When it is no longer worth delivering.
+    pub expiry: Option<Timestamp>,
+    /// Tries before this one.
+    pub attempts: u32,
+    /// How many of those ended in a trap or a missed deadline.
+    pub failures: u32,
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The log takes no more messages until readers have caught up. Passing.
+    #[error("the store is full: {used} of {limit} bytes wait to be delivered")]
+    Full {
+        /// Bytes that wait.
+        used: u64,
+        /// Bytes that may.
+        limit: u64,
+    },
+    /// The device under the log failed; the log is closed. Fatal.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+impl CommitError {
+    /// Whether trying again later can help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+/// How full a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes of messages that wait.
+    pub used: u64,
+    /// Bytes at which senders outside are made to wait.
+    pub limit: u64,
+    /// Entries of all queues that wait to be settled.
+    pub waiting: u64,
+}
+
+impl Pressure {
+    /// Whether senders outside should wait.
+    pub fn is_high(self) -> bool {
+        self.used >= self.limit
+    }
+
+    /// Whether modules inside may not send either. They get more room than senders outside, because
+    /// they must not wait for one another.
+    pub fn is_extreme(self) -> bool {
+        self.used >= self.limit.saturating_mul(4)
+    }
+}
+
+/// One queue, for lists and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The priority.
+    pub priority: Priority,
+    /// Entries that wait.
+    pub depth: u64,
+    /// When the oldest of them came in.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Resolves when a commit is on the device.
+pub type Durable<'a> = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send + 'a>>;
+
+/// An ordered log. Calls never wait for the device but for [`durable`](Self::durable).
+pub trait MessageLog: Send + Sync + fmt::Debug {
+    /// The queue of an endpoint and priority; made when it is not there yet.
+    fn queue(&self, endpoint: &EndpointId, priority: Priority) -> QueueId;
+
+    /// The queues that exist, by index.
+    fn queues(&self) -> Vec<QueueStatus>;
+
+    /// Appends a commit and empties it. It is visible to readers when this returns.
+    ///
+    /// # Errors
+    /// Nothing happened then, and the commit still holds what it held. Only commits that add
+    /// messages are ever refused as full.
+    fn commit(&self, commit: &mut Commit) -> Result<Lsn, CommitError>;
+
+    /// The newest commit that is on the device, and with it all before.
+    fn durable_lsn(&self) -> Lsn;
+
+    /// Waits until a commit is on the device. Dropping the future has no effect on the commit.
+    fn durable(&self, lsn: Lsn) -> Durable<'_>;
+
+    /// Hands out up to `max` waiting entries of a queue from `from` on, in order.
+    fn read(&self, queue: QueueId, from: Seq, max: usize, out: &mut Vec<Delivery>);
+
+    /// The value of a key.
+    fn get(&self, table: Table, key: &[u8]) -> Option<Bytes>;
+
+    /// Up to `max` keys with a prefix, in byte order, after `after` if given.
+    fn keys(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Vec<Bytes>;
+
+    /// Dead letters that are kept, oldest first.
+    fn dead_letters(&self) -> Vec<DeadLetter>;
+
+    /// How full it is.
+    fn pressure(&self) -> Pressure;
+}
