@@ -1,0 +1,51 @@
+//! What the hub did with messages, by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Running counts since the hub started.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub(crate) $name: AtomicU64,)*
+        }
+
+        /// The counts at one moment.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+        pub struct Snapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// The counts now.
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.load(Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages taken in.
+    received,
+    /// Messages that no route took; acknowledged and dropped, as the seed system does.
+    no_route,
+    /// Messages refused because they were too large.
+    too_large,
+    /// Deliveries that were handled.
+    handled,
+    /// Deliveries put off for another try.
+    retried,
+    /// Entries that were not delivered before their time to live ended.
+    expired,
+    /// Entries that their receiver rejected.
+    rejected,
+    /// Entries given up after traps or missed deadlines.
+    failed,
+    /// Messages caught in a loop of routes.
+    looped,
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Relaxed);
+}

@@ -1,0 +1,342 @@
+//! The hub itself: what everybody shares.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
+use edge_route::{RouteEntry, RouteTable};
+use edge_store::{Commit, CommitError, DeadLetter, Lsn, MessageLog, Pressure, QueueId};
+use smallvec::SmallVec;
+
+use crate::counters::{Counters, add};
+use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, TwinListener};
+
+/// Called when there is something new to read. Must not block and must not call back into the hub.
+pub trait Wake: Send + Sync {
+    /// Entries arrived in a queue of the inbox that this waker was registered with.
+    fn wake(&self);
+}
+
+/// Hears of messages that left their queue unhandled, after the fact is committed. Must not block.
+pub trait Observer: Send + Sync {
+    /// A message became a dead letter.
+    fn dead_lettered(&self, _letter: &DeadLetter) {}
+    /// Entries of an endpoint expired.
+    fn expired(&self, _endpoint: &EndpointId, _count: usize) {}
+}
+
+/// Settings of a hub.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// This device.
+    pub device: DeviceId,
+    /// Largest message.
+    pub message_limit: ByteSize,
+    /// Largest twin section.
+    pub twin_limit: ByteSize,
+    /// Largest payload of a method.
+    pub method_limit: ByteSize,
+}
+
+impl HubConfig {
+    /// The default limits for a device.
+    pub fn new(device: DeviceId) -> Self {
+        Self {
+            device,
+            message_limit: limits::MESSAGE,
+            twin_limit: limits::TWIN,
+            method_limit: limits::METHOD,
+        }
+    }
+}
+
+/// The routes in force, with the queue of each.
+pub(crate) struct Routing {
+    pub(crate) table: RouteTable,
+    pub(crate) queues: Vec<QueueId>,
+    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) generation: u64,
+}
+
+/// Shared by all senders and inboxes; cheap to clone as an `Arc`.
+pub struct Hub {
+    pub(crate) config: HubConfig,
+    pub(crate) log: Arc<dyn MessageLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Counters,
+    pub(crate) methods: Methods,
+    pub(crate) twin_listeners: RwLock<HashMap<Identity, Arc<dyn TwinListener>>>,
+    observer: Option<Box<dyn Observer>>,
+    routing: ArcSwap<Routing>,
+    readers: RwLock<Readers>,
+    /// Counts up whenever a queue or a waker is added, so that inboxes look again.
+    pub(crate) layout: AtomicU64,
+    start: u64,
+    count: AtomicU64,
+    progress: Progress,
+}
+
+/// Lets callers wait for commits; costs a commit one load while nobody does.
+#[derive(Default)]
+struct Progress {
+    waiters: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Progress {
+    fn notify(&self) {
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+        // Looks again now and then whatever happens: the cost is nothing, and a waiter cannot hang.
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = loop {
+            if done() {
+                break true;
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break false;
+            }
+            let wait = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            guard = self
+                .changed
+                .wait_timeout(guard, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        };
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        reached
+    }
+}
+
+#[derive(Default)]
+struct Readers {
+    wakers: HashMap<Owner, Arc<dyn Wake>>,
+    by_queue: Vec<Option<Arc<dyn Wake>>>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("config", &self.config)
+            .field("log", &self.log)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub over a log, without routes.
+    pub fn new(config: HubConfig, log: Arc<dyn MessageLog>) -> Arc<Self> {
+        Self::with(config, log, Arc::new(SystemClock), None)
+    }
+
+    /// A hub with a clock and an observer of one's own.
+    pub fn with(
+        config: HubConfig,
+        log: Arc<dyn MessageLog>,
+        clock: Arc<dyn Clock>,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Arc<Self> {
+        let start = clock.now().0;
+        Arc::new(Self {
+            methods: Methods::new(config.method_limit),
+            config,
+            log,
+            clock,
+            observer,
+            counters: Counters::default(),
+            twin_listeners: RwLock::default(),
+            routing: ArcSwap::from_pointee(Routing {
+                table: RouteTable::new(Vec::new()),
+                queues: Vec::new(),
+                time_to_live: Some(limits::TIME_TO_LIVE),
+                generation: 0,
+            }),
+            readers: RwLock::default(),
+            layout: AtomicU64::new(0),
+            start,
+            count: AtomicU64::new(0),
+            progress: Progress::default(),
+        })
+    }
+
+    /// This device.
+    pub fn device(&self) -> &DeviceId {
+        &self.config.device
+    }
+
+    /// The log under it.
+    pub fn log(&self) -> &Arc<dyn MessageLog> {
+        &self.log
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Direct methods.
+    pub fn methods(&self) -> &Methods {
+        &self.methods
+    }
+
+    /// Now, by the hub's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How full the log is.
+    pub fn pressure(&self) -> Pressure {
+        self.log.pressure()
+    }
+
+    /// Puts new routes in force, all at once. Messages already in queues stay there.
+    pub fn set_routes(&self, table: RouteTable, time_to_live: Option<Duration>) {
+        let queue = |entry: &RouteEntry| {
+            self.log
+                .queue(&EndpointId::from(entry.route.endpoint()), entry.priority)
+        };
+        let queues = table.entries().map(queue).collect();
+        let generation = self.routing.load().generation + 1;
+        self.routing.store(Arc::new(Routing {
+            table,
+            queues,
+            time_to_live,
+            generation,
+        }));
+        self.refresh_readers();
+    }
+
+    pub(crate) fn routing(&self) -> arc_swap::Guard<Arc<Routing>> {
+        self.routing.load()
+    }
+
+    /// The routes in force, with their counters.
+    pub fn with_routes<T>(&self, look: impl FnOnce(&RouteTable) -> T) -> T {
+        look(&self.routing.load().table)
+    }
+
+    /// Lets an identity send. Whoever makes a sender has proved who it is.
+    pub fn sender(self: &Arc<Self>, identity: Identity) -> Sender {
+        Sender::new(self.clone(), identity)
+    }
+
+    /// Reads what is routed to an owner. One inbox per owner; a later one takes the waker's place.
+    pub fn inbox(self: &Arc<Self>, owner: Owner, waker: Arc<dyn Wake>) -> Inbox {
+        self.write_readers(|readers| {
+            readers.wakers.insert(owner.clone(), waker);
+        });
+        self.refresh_readers();
+        Inbox::new(self.clone(), owner)
+    }
+
+    /// No longer wakes the reader of an owner. Its queues stay.
+    pub fn detach(&self, owner: &Owner) {
+        self.write_readers(|readers| {
+            readers.wakers.remove(owner);
+        });
+        self.refresh_readers();
+    }
+
+    fn write_readers(&self, change: impl FnOnce(&mut Readers)) {
+        change(&mut self.readers.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Brings the wakers by queue up to date after a queue or a waker was added.
+    pub(crate) fn refresh_readers(&self) {
+        let queues = self.log.queues();
+        self.write_readers(|readers| {
+            readers.by_queue = queues
+                .iter()
+                .map(|queue| readers.wakers.get(&Owner::of(&queue.endpoint)).cloned())
+                .collect();
+        });
+        self.layout.fetch_add(1, Ordering::Release);
+        let wakers: Vec<_> =
+            self.read_readers(|readers| readers.wakers.values().cloned().collect());
+        wakers.iter().for_each(|waker| waker.wake());
+    }
+
+    fn read_readers<T>(&self, look: impl FnOnce(&Readers) -> T) -> T {
+        look(&self.readers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Appends a commit, wakes who is to read of it, and empties it.
+    ///
+    /// # Errors
+    /// Nothing happened then; the commit is as it was.
+    pub fn commit(&self, commit: &mut Commit) -> Result<Option<Lsn>, CommitError> {
+        if commit.is_empty() {
+            commit.clear();
+            return Ok(None);
+        }
+        let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        for target in commit.targets() {
+            if !queues.contains(&target.queue) {
+                queues.push(target.queue);
+            }
+        }
+        let dead: SmallVec<[DeadLetter; 0]> = match &self.observer {
+            Some(_) => commit.dead_letters().iter().cloned().collect(),
+            None => SmallVec::new(),
+        };
+        let lsn = self.log.commit(commit)?;
+        if !queues.is_empty() {
+            let wakers: SmallVec<[Arc<dyn Wake>; 8]> = self.read_readers(|readers| {
+                let waker = |queue: &QueueId| readers.by_queue.get(queue.index())?.clone();
+                queues.iter().filter_map(waker).collect()
+            });
+            wakers.iter().for_each(|waker| waker.wake());
+        }
+        if let Some(observer) = &self.observer {
+            dead.iter()
+                .for_each(|letter| observer.dead_lettered(letter));
+        }
+        if self.progress.waiters.load(Ordering::SeqCst) > 0 {
+            self.progress.notify();
+        }
+        Ok(Some(lsn))
+    }
+
+    /// Waits until the queues hold at most `waiting` entries and the log has room, or until
+    /// `deadline`. Says whether it came to that.
+    pub fn wait_until_at_most(&self, waiting: u64, deadline: Option<Instant>) -> bool {
+        let done = || {
+            let pressure = self.log.pressure();
+            pressure.waiting <= waiting && !pressure.is_high()
+        };
+        done() || self.progress.wait(done, deadline)
+    }
+
+    /// The queue of an endpoint, made if need be, for [`Sender::stage_for`].
+    pub fn queue(&self, endpoint: &EndpointId, priority: Priority) -> QueueId {
+        let queue = self.log.queue(endpoint, priority);
+        self.refresh_readers();
+        queue
+    }
+
+    pub(crate) fn next_id(&self) -> MessageId {
+        MessageId {
+            start: self.start,
+            count: self.count.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn count_expired(&self, endpoint: &EndpointId, count: usize) {
+        add(&self.counters.expired, count);
+        if let Some(observer) = &self.observer {
+            observer.expired(endpoint, count);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The way out: one inbox per module, device or upstream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use edge_core::{EndpointId, ModuleId, Priority, Timestamp, limits};
+use edge_store::{Commit, DeadLetter, DeadReason, Delivery, Progress, QueueId, Seq};
+
+use crate::Hub;
+use crate::counters::add;
+
+/// Whose messages an inbox holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A module, with all of its inputs.
+    Module(ModuleId),
+    /// The parent.
+    Upstream,
+}
+
+impl Owner {
+    /// Who reads an endpoint.
+    pub fn of(endpoint: &EndpointId) -> Self {
+        match endpoint {
+            EndpointId::Upstream => Self::Upstream,
+            EndpointId::ModuleInput { module, .. } => Self::Module(module.clone()),
+        }
+    }
+}
+
+/// Reads the queues of one owner, the lowest priority number first, each in order.
+///
+/// Not shared: whoever holds it is the one reader. Deliveries taken and not reported are handed out
+/// again after [`rewind`](Self::rewind), or by the next inbox of the same owner.
+#[derive(Debug)]
+pub struct Inbox {
+    hub: Arc<Hub>,
+    owner: Owner,
+    lanes: Vec<Lane>,
+    layout: u64,
+}
+
+/// One queue and how far this reader has read ahead in it.
+#[derive(Debug)]
+struct Lane {
+    queue: QueueId,
+    endpoint: EndpointId,
+    priority: Priority,
+    next: Seq,
+    blocked_until: Option<Timestamp>,
+}
+
+impl Inbox {
+    pub(crate) fn new(hub: Arc<Hub>, owner: Owner) -> Self {
+        Self {
+            hub,
+            owner,
+            lanes: Vec::new(),
+            layout: 0,
+        }
+    }
+
+    /// Queues that were made since the last look.
+    fn refresh(&mut self) {
+        let layout = self.hub.layout.load(Ordering::Acquire);
+        if layout == self.layout {
+            return;
+        }
+        self.layout = layout;
+        for (index, status) in (0..).zip(self.hub.log.queues()) {
+            let queue = QueueId::from_index(index);
+            let known = self.lanes.iter().any(|lane| lane.queue == queue);
+            if !known && Owner::of(&status.endpoint) == self.owner {
+                self.lanes.push(Lane {
+                    queue,
+                    endpoint: status.endpoint,
+                    priority: status.priority,
+                    next: Seq::ZERO,
+                    blocked_until: None,
+                });
+            }
+        }
+        self.lanes.sort_by_key(|lane| lane.priority);
+    }
+
+    /// Takes up to `max` deliveries that are due. Entries past their time to live are settled in
+    /// `commit` instead. Returns when to look again if what waits is blocked until then.
+    pub fn take(
+        &mut self,
+        max: usize,
+        now: Timestamp,
+        out: &mut Vec<Delivery>,
+        commit: &mut Commit,
+    ) -> Option<Timestamp> {
+        self.refresh();
+        let mut again: Option<Timestamp> = None;
+        for lane in &mut self.lanes {
+            if out.len() >= max {
+                break;
+            }
+            if let Some(until) = lane.blocked_until {
+                // A wait that is longer than any can be is a clock that was set back.
+                if until > now && until.since(now) <= limits::RETRY_MAX {
+                    again = Some(again.map_or(until, |t| t.min(until)));
+                    continue;
+                }
+                lane.blocked_until = None;
+            }
+            let start = out.len();
+            self.hub.log.read(lane.queue, lane.next, max - start, out);
+            if let Some(last) = out[start..].last() {
+                lane.next = last.seq.next();
+            }
+            let mut expired = 0;
+            let mut kept = start;
+            for index in start..out.len() {
+                if out[index].expiry.is_some_and(|at| at <= now) {
+                    commit.progress(settled(&out[index]));
+                    expired += 1;
+                } else {
+                    out.swap(kept, index);
+                    kept += 1;
+                }
+            }
+            if expired > 0 {
+                out.truncate(kept);
+                self.hub.count_expired(&lane.endpoint, expired);
+            }
+        }
+        again
+    }
+
+    /// The input that a delivery is for; empty for upstream.
+    pub fn input(&self, delivery: &Delivery) -> &str {
+        match self.lane(delivery.queue).map(|lane| &lane.endpoint) {
+            Some(EndpointId::ModuleInput { input, .. }) => input,
+            _ => "",
+        }
+    }
+
+    /// Handled: progress goes into the commit.
+    pub fn handled(&self, delivery: &Delivery, commit: &mut Commit) {
+        add(&self.hub.counters.handled, 1);
+        commit.progress(settled(delivery));
+    }
+
+    /// To be tried again after `delay`, or after the hub's back-off. Its queue waits until then; what
+    /// was already taken of the same queue is to be thrown away, it comes again.
+    ///
+    /// `failed` counts the try among those that ended in a trap or a missed deadline.
+    pub fn retry(
+        &mut self,
+        delivery: &Delivery,
+        delay: Option<Duration>,
+        failed: bool,
+        now: Timestamp,
+        commit: &mut Commit,
+    ) {
+        add(&self.hub.counters.retried, 1);
+        let attempts = delivery.attempts.saturating_add(1);
+        let delay = delay
+            .unwrap_or_else(|| back_off(attempts))
+            .min(limits::RETRY_MAX);
+        if let Some(lane) = self.lanes.iter_mut().find(|l| l.queue == delivery.queue) {
+            lane.next = delivery.seq;
+            lane.blocked_until = Some(now.after(delay));
+        }
+        commit.progress(Progress::Attempted {
+            queue: delivery.queue,
+            seq: delivery.seq,
+            attempts,
+            failures: delivery.failures + u32::from(failed),
+        });
+    }
+
+    /// Given up: kept as a dead letter.
+    pub fn dead(
+        &self,
+        delivery: &Delivery,
+        reason: DeadReason,
+        now: Timestamp,
+        commit: &mut Commit,
+    ) {
+        let counter = match reason {
+            DeadReason::Rejected(_) => &self.hub.counters.rejected,
+            DeadReason::Failed(_) => &self.hub.counters.failed,
+            DeadReason::Loop => &self.hub.counters.looped,
+        };
+        add(counter, 1);
+        let lane = self.lane(delivery.queue);
+        commit.dead_letter(DeadLetter {
+            message: delivery.message.clone(),
+            endpoint: lane.map_or(EndpointId::Upstream, |lane| lane.endpoint.clone()),
+            priority: lane.map_or(Priority::DEFAULT, |lane| lane.priority),
+            attempts: delivery.attempts.saturating_add(1),
+            reason,
+            at: now,
+        });
+        commit.progress(settled(delivery));
+    }
+
+    /// Hands out again, after `delay`, whatever was taken and has not been settled in the log.
+    pub fn rewind(&mut self, delay: Duration, now: Timestamp) {
+        for lane in &mut self.lanes {
+            lane.next = Seq::ZERO;
+            lane.blocked_until = Some(now.after(delay));
+        }
+    }
+
+    fn lane(&self, queue: QueueId) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.queue == queue)
+    }
+}
+
+fn settled(delivery: &Delivery) -> Progress {
+    Progress::Settled {
+        queue: delivery.queue,
+        seq: delivery.seq,
+    }
+}
+
+/// Doubles from the first wait up to the longest.
+fn back_off(attempts: u32) -> Duration {
+    let factor = 1u32
+        .checked_shl(attempts.saturating_sub(1))
+        .unwrap_or(u32::MAX);
+    limits::RETRY_FIRST
+        .saturating_mul(factor)
+        .min(limits::RETRY_MAX)
+}

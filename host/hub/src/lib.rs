@@ -1,0 +1,39 @@
+//! The hub: authorize, route, append, deliver.
+//!
+//! Called by protocol heads and module runtimes on one side (through [`Sender`] and [`Inbox`]) and by
+//! the daemon on the other (routes, twins, methods, counters). It knows neither Wasm nor containers.
+//!
+//! ```text
+//!   Sender ──stage──► Commit ──Hub::commit──► log ──wake──► Inbox ──take──► module, device, upstream
+//!     │ size, output name,       │ atomic                     │ order, TTL, priority
+//!     │ route, loop guard        │                            │ settled │ retry later │ dead letter
+//!     ▼                          ▼                            ▼
+//!   refused, with a reason     counted                      progress, in the next commit
+//! ```
+//!
+//! Promises
+//! - A sender is a permit: it sends as the identity that it was made for, and as nobody else.
+//! - What is staged takes effect with the commit, or not at all; a failed step is rolled back by whoever
+//!   filled the commit.
+//! - A queue is delivered in order. An entry that is to be retried blocks its queue until then, and no other.
+//! - Whatever leaves a queue unhandled is counted by reason; what was rejected is kept as a dead letter.
+//! - Full: senders outside wait or are refused ([`Hub::pressure`]); modules inside are refused by `send`
+//!   only at a multiple of that, and never wait for each other.
+//!
+//! Locks: none is held while another is taken, and none across a call to a waker.
+
+mod clock;
+mod counters;
+mod hub;
+mod inbox;
+mod methods;
+mod sender;
+mod twins;
+
+pub use clock::{Clock, SystemClock};
+pub use counters::{Counters, Snapshot};
+pub use hub::{Hub, HubConfig, Observer, Wake};
+pub use inbox::{Inbox, Owner};
+pub use methods::{MethodCall, MethodError, MethodResponse, MethodTarget, Methods};
+pub use sender::{SendRefusal, Sender};
+pub use twins::{Section, Side, TwinError, TwinListener};
