@@ -1,0 +1,590 @@
+//! A running module: takes what is due, one step at a time, and commits it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use edge_core::deployment::InstanceMode;
+use edge_core::{Identity, Timestamp, limits};
+use edge_hub::{
+    Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Owner, Side, TwinListener, Wake,
+};
+use edge_store::{DeadReason, Delivery};
+
+use crate::fault::Fault;
+use crate::host::{GuestFailure, GuestMessage};
+use crate::instance::{Called, Instance};
+use crate::logs::Level;
+use crate::runtime::{Prepared, WasmRuntime};
+use crate::scheduler::{Outcome, Place, Scheduler, Task};
+use crate::step::Step;
+
+/// Deliveries taken at once; their steps may share a commit.
+const BATCH: usize = 32;
+/// A module's turn ends after this long, if others wait or not.
+const SLICE: Duration = Duration::from_millis(2);
+/// Steps share a commit for at most this long.
+const COMMIT_WITHIN: Duration = Duration::from_micros(200);
+/// A commit with more keys than this is done at once: looking a key up in it takes time.
+const MANY_KEYS: usize = 64;
+/// Wait before a commit that the log refused is tried again with its steps.
+const REFUSED_BACK_OFF: Duration = Duration::from_millis(100);
+/// Calls that wait for their turn; one more is refused.
+const MAX_CONTROLS: usize = 1_000;
+
+/// A module that was started. Dropping the handle does not stop it; [`stop`](Self::stop) does.
+pub struct WasmModule {
+    prepared: Mutex<Arc<Prepared>>,
+    scheduler: Scheduler,
+    place: Place,
+    /// This module as the scheduler knows it.
+    me: Weak<Self>,
+    controls: Mutex<VecDeque<Control>>,
+    stopping: AtomicBool,
+    worker: Mutex<Worker>,
+}
+
+/// What only the one thread that runs the module touches.
+struct Worker {
+    inbox: Inbox,
+    instance: Option<Instance>,
+    /// Here between instances, inside the instance otherwise.
+    step: Option<Box<Step>>,
+    deliveries: Vec<Delivery>,
+    timers: Vec<Timer>,
+    inputs: Vec<Arc<str>>,
+}
+
+struct Timer {
+    name: Arc<str>,
+    period: Duration,
+    next: Instant,
+    retries: u32,
+}
+
+enum Control {
+    Method(MethodCall),
+    Desired { patch: String, version: u64 },
+    Swap(Arc<Prepared>),
+}
+
+impl fmt::Debug for WasmModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmModule")
+            .field("prepared", &*self.prepared())
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasmRuntime {
+    /// Starts a module: from now on it gets its messages, timers, twin changes and methods.
+    pub fn start(&self, prepared: Arc<Prepared>) -> Arc<WasmModule> {
+        let shared = prepared.shared().clone();
+        let now = Instant::now();
+        let timers = shared
+            .options
+            .timers
+            .iter()
+            .filter(|_| prepared.handles_timers());
+        let timers = timers
+            .map(|(name, period)| Timer {
+                name: name.as_str().into(),
+                period: *period,
+                next: now + *period,
+                retries: 0,
+            })
+            .collect();
+        let module = Arc::new_cyclic(|me: &Weak<WasmModule>| WasmModule {
+            scheduler: self.scheduler.clone(),
+            place: Place::default(),
+            me: me.clone(),
+            controls: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            worker: Mutex::new(Worker {
+                inbox: self.hub.inbox(
+                    Owner::Module(shared.id.clone()),
+                    Arc::new(Waker(me.clone())),
+                ),
+                instance: None,
+                step: Some(Box::new(Step::new(
+                    self.hub.sender(shared.identity.clone()),
+                ))),
+                deliveries: Vec::new(),
+                timers,
+                inputs: Vec::new(),
+            }),
+            prepared: Mutex::new(prepared.clone()),
+        });
+        if prepared.handles_methods() {
+            self.hub
+                .methods()
+                .register(shared.identity.clone(), module.clone());
+        }
+        if prepared.exports().desired.is_some() {
+            self.hub
+                .listen_to_twin(&shared.identity, Some(module.clone()));
+            match self.hub.twin(&shared.identity, Side::Desired, None) {
+                Ok(section) if section.version > 0 => {
+                    let all = serde_json::Value::Object(section.properties).to_string();
+                    module.desired_changed(all, section.version);
+                }
+                Ok(_) => {}
+                Err(error) => shared.log.host(Level::Error, &error.to_string()),
+            }
+        }
+        module.wake();
+        module
+    }
+}
+
+struct Waker(Weak<WasmModule>);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        if let Some(module) = self.0.upgrade() {
+            module.wake();
+        }
+    }
+}
+
+impl WasmModule {
+    /// What it runs at present.
+    pub fn prepared(&self) -> Arc<Prepared> {
+        self.prepared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Goes over to another build between two messages. State in keys stays; memory does not.
+    pub fn swap(&self, prepared: Arc<Prepared>) {
+        self.controls().push_back(Control::Swap(prepared));
+        self.wake();
+    }
+
+    /// Whether calls wait for their turn: methods, changes of desired properties, a new build.
+    pub fn has_calls(&self) -> bool {
+        !self.controls().is_empty() || self.worker.try_lock().is_err()
+    }
+
+    /// Takes nothing more on, and waits at most `grace` for the step that it is in.
+    /// Says whether that ended.
+    pub fn stop(&self, grace: Duration) -> bool {
+        self.stopping.store(true, Ordering::Release);
+        let prepared = self.prepared();
+        let shared = prepared.shared();
+        shared.hub.detach(&Owner::Module(shared.id.clone()));
+        shared.hub.methods().unregister(&shared.identity);
+        shared.hub.listen_to_twin(&shared.identity, None);
+        // Dropping a call answers it: the module stopped.
+        self.controls().clear();
+        let until = Instant::now() + grace;
+        loop {
+            if let Ok(mut worker) = self.worker.try_lock() {
+                worker.instance = None;
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(me) = self.me.upgrade() {
+            self.scheduler.wake(&(me as Arc<dyn Task>));
+        }
+    }
+
+    fn controls(&self) -> MutexGuard<'_, VecDeque<Control>> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MethodTarget for WasmModule {
+    fn call(&self, call: MethodCall) {
+        let mut controls = self.controls();
+        if controls.len() >= MAX_CONTROLS {
+            drop(controls);
+            call.answer(Err(MethodError::Failed(
+                "the module has too many calls waiting".to_owned(),
+            )));
+            return;
+        }
+        controls.push_back(Control::Method(call));
+        drop(controls);
+        self.wake();
+    }
+}
+
+impl TwinListener for WasmModule {
+    fn desired_changed(&self, patch: String, version: u64) {
+        self.controls()
+            .push_back(Control::Desired { patch, version });
+        self.wake();
+    }
+}
+
+impl Task for WasmModule {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn run(&self) -> Outcome {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = Instant::now() + SLICE;
+        loop {
+            if self.stopping.load(Ordering::Acquire) {
+                return Outcome::Idle(None);
+            }
+            let control = self.controls().pop_front();
+            let prepared = self.prepared();
+            let worked = match control {
+                Some(Control::Swap(next)) => {
+                    worker.drop_instance();
+                    *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = next;
+                    Worked::Some
+                }
+                Some(control) => {
+                    worker.control(&prepared, control);
+                    Worked::Some
+                }
+                None => worker.messages_and_timers(&prepared),
+            };
+            match worked {
+                Worked::Nothing(again) => return Outcome::Idle(again),
+                Worked::Some if Instant::now() >= end => return Outcome::More,
+                Worked::Some => {}
+            }
+        }
+    }
+}
+
+enum Worked {
+    Some,
+    Nothing(Option<Instant>),
+}
+
+impl Worker {
+    fn step(&mut self, prepared: &Prepared) -> &mut Step {
+        current(&mut self.instance, &mut self.step, prepared)
+    }
+
+    fn drop_instance(&mut self) {
+        if let Some(mut instance) = self.instance.take() {
+            self.step = instance.take_step();
+        }
+    }
+
+    /// Calls into the instance, a fresh one if there is none. After a fault the instance is gone.
+    fn call<T>(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        call: impl FnOnce(&mut Instance) -> Called<T>,
+    ) -> Called<T> {
+        if self.instance.is_none() {
+            self.step(prepared); // makes sure that there is one to move
+            self.instance = Some(Instance::new(prepared.clone(), &mut self.step)?);
+        }
+        let Some(instance) = &mut self.instance else {
+            return Err(Fault {
+                summary: "no instance".to_owned(),
+                backtrace: String::new(),
+            });
+        };
+        let called = call(instance);
+        if called.is_err() || prepared.shared().options.mode == InstanceMode::PerMessage {
+            self.drop_instance();
+        }
+        called
+    }
+
+    /// Commits what the steps so far have done. Says whether the log took it; if not, nothing
+    /// happened, and what was taken comes again.
+    fn commit(&mut self, prepared: &Prepared) -> bool {
+        let shared = prepared.shared();
+        let step = self.step(prepared);
+        let Err(error) = shared.hub.commit(&mut step.commit) else {
+            return true;
+        };
+        step.commit.clear();
+        shared.log.host(
+            Level::Error,
+            &format!("step not stored, to be done again: {error}"),
+        );
+        self.inbox.rewind(REFUSED_BACK_OFF, shared.hub.now());
+        false
+    }
+
+    fn messages_and_timers(&mut self, prepared: &Arc<Prepared>) -> Worked {
+        let timer = self.due_timer(prepared);
+        if !prepared.handles_messages() {
+            return timer;
+        }
+        let hub = prepared.shared().hub.clone();
+        let now = hub.now();
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
+        let again = self.inbox.take(BATCH, now, &mut deliveries, commit);
+        let any = !deliveries.is_empty();
+        self.handle_all(prepared, &mut deliveries, now);
+        deliveries.clear();
+        self.deliveries = deliveries;
+        // Also what merely expired is progress.
+        self.commit(prepared);
+        match (any, timer) {
+            (false, Worked::Nothing(tick)) => {
+                let again = again.map(|at| Instant::now() + at.since(now));
+                Worked::Nothing([again, tick].into_iter().flatten().min())
+            }
+            _ => Worked::Some,
+        }
+    }
+
+    fn handle_all(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        deliveries: &mut Vec<Delivery>,
+        mut now: Timestamp,
+    ) {
+        let shared = prepared.shared().clone();
+        let mut since_commit = Instant::now();
+        let mut index = 0;
+        while index < deliveries.len() {
+            let delivery = deliveries[index].clone();
+            index += 1;
+            let input = self.input(&delivery);
+            self.step(prepared).begin(delivery.message.hops, now);
+            let message =
+                GuestMessage::delivered(delivery.message.clone(), input.clone(), delivery.attempts);
+            let outcome = self.call(prepared, |instance| instance.handle(input.clone(), message));
+            let blocked = self.settle(prepared, &delivery, &input, outcome, now);
+            if blocked {
+                // The rest of its queue comes again, after it.
+                let mut at = 0;
+                deliveries.retain(|other| {
+                    at += 1;
+                    at <= index || other.queue != delivery.queue
+                });
+            }
+            let elapsed = since_commit.elapsed();
+            let many_keys = self.step(prepared).commit.puts().len() > MANY_KEYS;
+            if elapsed > COMMIT_WITHIN || many_keys || blocked {
+                if !self.commit(prepared) {
+                    return;
+                }
+                since_commit = Instant::now();
+                now = shared.hub.now();
+            }
+        }
+    }
+
+    /// Ends a message's step. Says whether its queue is blocked until a retry.
+    fn settle(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        delivery: &Delivery,
+        input: &str,
+        outcome: Called<Result<(), GuestFailure>>,
+        now: Timestamp,
+    ) -> bool {
+        let log = prepared.shared().log.clone();
+        if !matches!(outcome, Ok(Ok(()))) {
+            self.step(prepared).undo();
+        }
+        let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
+        let inbox = &mut self.inbox;
+        match outcome {
+            Ok(Ok(())) => {
+                inbox.handled(delivery, commit);
+                false
+            }
+            Ok(Err(GuestFailure::Retry(delay))) => {
+                inbox.retry(
+                    delivery,
+                    delay.map(Duration::from_nanos),
+                    false,
+                    now,
+                    commit,
+                );
+                true
+            }
+            Ok(Err(GuestFailure::Reject(why))) => {
+                inbox.dead(delivery, DeadReason::Rejected(why), now, commit);
+                false
+            }
+            Err(fault) => {
+                let failures = delivery.failures + 1;
+                if failures < limits::FAILED_ATTEMPTS {
+                    log.host(
+                        Level::Warn,
+                        &format!(
+                            "message at {input} failed, attempt {failures} of {}: {}",
+                            limits::FAILED_ATTEMPTS,
+                            fault.summary
+                        ),
+                    );
+                    let delay = (failures == 1).then_some(Duration::ZERO);
+                    inbox.retry(delivery, delay, true, now, commit);
+                    true
+                } else {
+                    inbox.dead(delivery, DeadReason::Failed(fault.full()), now, commit);
+                    false
+                }
+            }
+        }
+    }
+
+    /// The name of the input that a delivery is for, kept so that a call need not make it.
+    fn input(&mut self, delivery: &Delivery) -> Arc<str> {
+        let name = self.inbox.input(delivery);
+        if let Some(known) = self.inputs.iter().find(|known| &***known == name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.inputs.push(name.clone());
+        name
+    }
+
+    /// Runs the timer that is due first, if one is; else says when one will be.
+    fn due_timer(&mut self, prepared: &Arc<Prepared>) -> Worked {
+        let now = Instant::now();
+        let Some(index) = (0..self.timers.len()).min_by_key(|index| self.timers[*index].next)
+        else {
+            return Worked::Nothing(None);
+        };
+        let (name, due) = (self.timers[index].name.clone(), self.timers[index].next);
+        if due > now {
+            return Worked::Nothing(Some(due));
+        }
+        let shared = prepared.shared().clone();
+        let wall = shared.hub.now();
+        let scheduled = Timestamp(
+            wall.0
+                .saturating_sub(u64::try_from((now - due).as_nanos()).unwrap_or(0)),
+        );
+        self.step(prepared).begin(0, wall);
+        let outcome = self.call(prepared, |instance| {
+            instance.tick(name.clone(), scheduled.0)
+        });
+        let timer = &mut self.timers[index];
+        let retry = match &outcome {
+            Ok(Err(GuestFailure::Retry(delay))) => {
+                timer.retries += 1;
+                Some(
+                    delay
+                        .map_or(limits::RETRY_FIRST * timer.retries, Duration::from_nanos)
+                        .min(limits::RETRY_MAX),
+                )
+            }
+            _ => None,
+        };
+        match retry.filter(|delay| *delay < timer.period) {
+            Some(delay) => timer.next = Instant::now() + delay,
+            None => {
+                timer.retries = 0;
+                let missed = (now - due).as_nanos() / timer.period.as_nanos().max(1);
+                timer.next =
+                    due + timer.period * (u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1);
+            }
+        }
+        let failed = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(GuestFailure::Retry(_))) => Some(None),
+            Ok(Err(GuestFailure::Reject(why))) => Some(Some(why)),
+            Err(fault) => Some(Some(fault.full())),
+        };
+        if let Some(why) = failed {
+            self.step(prepared).undo();
+            if let Some(why) = why {
+                shared
+                    .log
+                    .host(Level::Error, &format!("timer {name} failed: {why}"));
+            }
+        }
+        self.commit(prepared);
+        Worked::Some
+    }
+
+    fn control(&mut self, prepared: &Arc<Prepared>, control: Control) {
+        let shared = prepared.shared().clone();
+        self.step(prepared).begin(0, shared.hub.now());
+        match control {
+            Control::Method(call) => self.method(prepared, call),
+            Control::Desired { patch, version } => {
+                let outcome = self.call(prepared, |instance| {
+                    instance.desired_changed(patch, version)
+                });
+                let why = match outcome {
+                    Ok(Ok(())) => {
+                        self.commit(prepared);
+                        return;
+                    }
+                    Ok(Err(GuestFailure::Retry(_))) => {
+                        "it asked for a retry, and a later change will bring one".to_owned()
+                    }
+                    Ok(Err(GuestFailure::Reject(why))) => why,
+                    Err(fault) => fault.full(),
+                };
+                self.step(prepared).undo();
+                shared.log.host(
+                    Level::Error,
+                    &format!("change of desired properties failed: {why}"),
+                );
+            }
+            Control::Swap(_) => {}
+        }
+    }
+
+    fn method(&mut self, prepared: &Arc<Prepared>, call: MethodCall) {
+        let (name, payload) = (call.name.clone(), call.payload.clone());
+        let outcome = self.call(prepared, |instance| instance.invoke(name, payload));
+        let answer = match outcome {
+            Ok(Ok(answer)) if self.commit(prepared) => Ok(MethodResponse {
+                status: answer.status,
+                payload: answer.payload,
+            }),
+            Ok(Ok(_)) => Err(MethodError::Failed(
+                "what the method did was not stored".to_owned(),
+            )),
+            Ok(Err(why)) => {
+                self.step(prepared).undo();
+                Ok(MethodResponse {
+                    status: 501,
+                    payload: serde_json::Value::String(why).to_string(),
+                })
+            }
+            Err(fault) => {
+                self.step(prepared).undo();
+                Err(MethodError::Failed(fault.full()))
+            }
+        };
+        call.answer(answer);
+    }
+}
+
+/// The step, in the instance or outside of it. Should a host function have lost it in a panic, a
+/// new one takes its place: nothing of the old one was committed.
+fn current<'a>(
+    instance: &'a mut Option<Instance>,
+    step: &'a mut Option<Box<Step>>,
+    prepared: &Prepared,
+) -> &'a mut Step {
+    match instance.as_mut().and_then(Instance::step) {
+        Some(step) => step,
+        None => step.get_or_insert_with(|| {
+            let shared = prepared.shared();
+            Box::new(Step::new(shared.hub.sender(shared.identity.clone())))
+        }),
+    }
+}
+
+impl Prepared {
+    /// Who it is on the hub.
+    pub fn identity(&self) -> &Identity {
+        &self.shared().identity
+    }
+}

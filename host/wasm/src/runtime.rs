@@ -1,0 +1,516 @@
+//! From bytes to a module that can be started.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use edge_core::deployment::{Grants, WasmOptions};
+use edge_core::{ByteSize, Digest, Identity, ModuleId};
+use edge_hub::Hub;
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use crate::cache::{CompileCache, Lookup};
+use crate::engine::{Allocation, EPOCH, EngineKind, Engines};
+use crate::host::{self, AllowedOrigins, CallMode, GrantedDir, HostState, ModuleShared};
+use crate::inspect::{self, InspectError, MissingGrant};
+use crate::logs::{LogSink, ModuleLog};
+use crate::scheduler::Scheduler;
+
+/// Largest component file; the largest known guests have some 20 MB.
+const MAX_COMPONENT: ByteSize = ByteSize(256 << 20);
+
+/// Where a component's bytes come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Bytes in memory, and what to call them in messages.
+    Bytes(String, Arc<[u8]>),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Bytes(name, _) => f.write_str(name),
+        }
+    }
+}
+
+/// Why a component cannot be a module. One line each.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than a component may be.
+    #[error("{path} has {size} bytes: a component has at most {MAX_COMPONENT}")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The bytes are not those that were pinned.
+    #[error(
+        "{name} has digest {found}, expected {expected}: it was changed, or the pin is for another build"
+    )]
+    Digest {
+        /// The component.
+        name: String,
+        /// What it hashes to.
+        found: Digest,
+        /// What was pinned.
+        expected: Digest,
+    },
+    /// Not a component that can be a module.
+    #[error("{name}: {source}")]
+    NotAModule {
+        /// The component.
+        name: String,
+        /// What it is, what was expected, what to do.
+        source: InspectError,
+    },
+    /// It imports what nobody granted.
+    #[error("{name}: {}", inspect::describe(.missing))]
+    NotGranted {
+        /// The component.
+        name: String,
+        /// What is missing.
+        missing: Vec<MissingGrant>,
+    },
+    /// A grant that cannot be given.
+    #[error("grants of module {module}: {why}")]
+    Grant {
+        /// The module.
+        module: ModuleId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The compiler refused it.
+    #[error("cannot compile {name}: {why}")]
+    Compile {
+        /// The component.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// Its imports or exports have other types than this host's.
+    #[error("{name} does not fit this host: {why}")]
+    Link {
+        /// The component.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The machine cannot run components.
+    #[error("cannot run components on this machine: {0}")]
+    Engine(String),
+}
+
+/// Hears of compilations, which can take seconds.
+pub trait CompileObserver: Send + Sync {
+    /// A component is not in the cache and is compiled now. What this returns is dropped at the end.
+    fn compiling(&self, name: &str, size: ByteSize) -> Box<dyn std::any::Any + Send>;
+}
+
+/// Settings of the runtime.
+pub struct RuntimeConfig {
+    /// How instances get their memory.
+    pub allocation: Allocation,
+    /// Threads that run modules.
+    pub workers: usize,
+    /// Where compiled components are kept; `None`: nowhere.
+    pub cache: Option<CompileCache>,
+    /// Takes what guests log.
+    pub logs: Arc<dyn LogSink>,
+    /// Hears of compilations.
+    pub observer: Option<Box<dyn CompileObserver>>,
+    /// Runs what guests wait for.
+    pub tokio: tokio::runtime::Handle,
+}
+
+impl fmt::Debug for RuntimeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeConfig")
+            .field("allocation", &self.allocation)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Prepares components and runs them. One per process.
+pub struct WasmRuntime {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) tokio: tokio::runtime::Handle,
+    engines: Arc<Engines>,
+    cache: Option<CompileCache>,
+    logs: Arc<dyn LogSink>,
+    observer: Option<Box<dyn CompileObserver>>,
+    linkers: Mutex<Vec<((EngineKind, CallMode), Arc<Linker<HostState>>)>>,
+}
+
+impl fmt::Debug for WasmRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmRuntime")
+            .field("scheduler", &self.scheduler)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A component that passed every check, linked and ready to be instantiated.
+pub struct Prepared {
+    shared: Arc<ModuleShared>,
+    digest: Digest,
+    pre: InstancePre<HostState>,
+    exports: Exports,
+    mode: CallMode,
+    deadline_ticks: u64,
+    tokio: tokio::runtime::Handle,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("module", &self.shared.id)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a component's handlers are; `None` where it has none.
+#[derive(Default)]
+pub(crate) struct Exports {
+    pub(crate) handle: Option<ComponentExportIndex>,
+    pub(crate) tick: Option<ComponentExportIndex>,
+    pub(crate) desired: Option<ComponentExportIndex>,
+    pub(crate) invoke: Option<ComponentExportIndex>,
+    pub(crate) run: Option<ComponentExportIndex>,
+}
+
+impl Prepared {
+    /// The component's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The module's name.
+    pub fn module(&self) -> &ModuleId {
+        &self.shared.id
+    }
+
+    /// Whether it takes messages.
+    pub fn handles_messages(&self) -> bool {
+        self.exports.handle.is_some()
+    }
+
+    /// Whether it has timers to run: it handles them, and the deployment sets some.
+    pub fn has_timers(&self) -> bool {
+        self.exports.tick.is_some() && !self.shared.options.timers.is_empty()
+    }
+
+    /// Whether it handles timers at all.
+    pub fn handles_timers(&self) -> bool {
+        self.exports.tick.is_some()
+    }
+
+    /// Whether it answers methods.
+    pub fn handles_methods(&self) -> bool {
+        self.exports.invoke.is_some()
+    }
+
+    /// Whether it is a service: no handlers, but `wasi:cli/run`.
+    pub fn is_service(&self) -> bool {
+        self.exports.run.is_some()
+            && self.exports.handle.is_none()
+            && self.exports.tick.is_none()
+            && self.exports.desired.is_none()
+            && self.exports.invoke.is_none()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<ModuleShared> {
+        &self.shared
+    }
+
+    pub(crate) fn pre(&self) -> &InstancePre<HostState> {
+        &self.pre
+    }
+
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    pub(crate) fn mode(&self) -> CallMode {
+        self.mode
+    }
+
+    pub(crate) fn deadline_ticks(&self) -> u64 {
+        self.deadline_ticks
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.tokio
+    }
+}
+
+impl WasmRuntime {
+    /// Nothing runs yet; threads and engines come with the first module.
+    pub fn new(hub: Arc<Hub>, config: RuntimeConfig) -> Arc<Self> {
+        let engines = Arc::new(Engines::new(config.allocation));
+        let ticking = engines.clone();
+        Arc::new(Self {
+            hub,
+            scheduler: Scheduler::new(config.workers, move || ticking.tick()),
+            tokio: config.tokio,
+            engines,
+            cache: config.cache,
+            logs: config.logs,
+            observer: config.observer,
+            linkers: Mutex::default(),
+        })
+    }
+
+    /// Takes a component through every check, in this order: its digest against the pin, what it is,
+    /// what it imports against what was granted; only then is it compiled, or taken from the cache.
+    ///
+    /// Blocks, for seconds where a large component must be compiled.
+    ///
+    /// # Errors
+    /// The first check that it does not pass.
+    pub fn prepare(
+        &self,
+        module: ModuleId,
+        source: &Source,
+        pin: Option<Digest>,
+        options: WasmOptions,
+        env: std::collections::BTreeMap<String, String>,
+    ) -> Result<Arc<Prepared>, LoadError> {
+        let name = source.to_string();
+        let bytes = read(source)?;
+        let digest = Digest(Sha256::digest(&bytes).into());
+        if let Some(expected) = pin.filter(|pin| *pin != digest) {
+            return Err(LoadError::Digest {
+                name,
+                found: digest,
+                expected,
+            });
+        }
+        let inspection = inspect::inspect(&bytes).map_err(|source| LoadError::NotAModule {
+            name: name.clone(),
+            source,
+        })?;
+        inspect::check_imports(&inspection, &options.grants).map_err(|missing| {
+            LoadError::NotGranted {
+                name: name.clone(),
+                missing,
+            }
+        })?;
+        let exports = inspection.exports;
+        if exports.run_async && !exports.run && !exports.any_handler() {
+            return Err(LoadError::Link {
+                name,
+                why: "it is a service of WASI 0.3; services export wasi:cli/run@0.2".to_owned(),
+            });
+        }
+        let shared = self.share(module, options, env)?;
+
+        let kind = if inspection.uses_async {
+            EngineKind::Concurrent
+        } else {
+            EngineKind::Plain
+        };
+        // A service runs for as long as it likes: only a fibre can be stopped.
+        let mode = if inspection.uses_async || inspection.may_block || inspection.exports.run {
+            CallMode::Async
+        } else {
+            CallMode::Sync
+        };
+        let component = self.component(kind, &name, &bytes, digest)?;
+        let linker = self.linker(kind, mode)?;
+        let misfit = |error: wasmtime::Error| LoadError::Link {
+            name: name.clone(),
+            why: format!("{error:#}"),
+        };
+        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let exports = Exports::of(&component);
+        let ticks = shared
+            .options
+            .deadline
+            .as_nanos()
+            .div_ceil(EPOCH.as_nanos());
+        Ok(Arc::new(Prepared {
+            // One more, because the first tick may come at once.
+            deadline_ticks: u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1,
+            shared,
+            digest,
+            pre,
+            exports,
+            mode,
+            tokio: self.tokio.clone(),
+        }))
+    }
+
+    fn share(
+        &self,
+        module: ModuleId,
+        options: WasmOptions,
+        env: std::collections::BTreeMap<String, String>,
+    ) -> Result<Arc<ModuleShared>, LoadError> {
+        let refused = |why: String| LoadError::Grant {
+            module: module.clone(),
+            why,
+        };
+        let log = Arc::new(ModuleLog::new(
+            module.clone(),
+            self.logs.clone(),
+            options.log_rate,
+        ));
+        let Grants { http, dirs, .. } = &options.grants;
+        let origins = AllowedOrigins::new(module.clone(), http, log.clone()).map_err(refused)?;
+        let dirs = dirs
+            .iter()
+            .map(|grant| {
+                GrantedDir::open(grant).map_err(|error| {
+                    refused(format!("directory {}: {error}", grant.host.display()))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Arc::new(ModuleShared {
+            identity: Identity::Module(self.hub.device().clone(), module.clone()),
+            id: module,
+            hub: self.hub.clone(),
+            env,
+            options,
+            origins,
+            dirs,
+            log,
+        }))
+    }
+
+    /// The compiled component, from the cache where it is there and ours.
+    fn component(
+        &self,
+        kind: EngineKind,
+        name: &str,
+        bytes: &[u8],
+        digest: Digest,
+    ) -> Result<Component, LoadError> {
+        let engine = self.engines.get(kind).map_err(LoadError::Engine)?;
+        if let Some(cache) = &self.cache {
+            match cache.load(engine, &digest) {
+                Ok(Lookup::Hit(component)) => return Ok(component),
+                Ok(Lookup::Miss) => {}
+                Ok(Lookup::Rebuild { reason }) => {
+                    tracing::warn!(component = name, %digest, %reason, "compiled component thrown away");
+                }
+                Err(error) => {
+                    tracing::warn!(component = name, %digest, %error, "compile cache not readable")
+                }
+            }
+        }
+        let shown = self
+            .observer
+            .as_ref()
+            .map(|observer| observer.compiling(name, ByteSize(bytes.len() as u64)));
+        let begin = Instant::now();
+        let component = Component::new(engine, bytes).map_err(|error| LoadError::Compile {
+            name: name.to_owned(),
+            why: format!("{error:#}"),
+        })?;
+        drop(shown);
+        tracing::debug!(component = name, elapsed = ?begin.elapsed(), "component compiled");
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.store(&digest, &component)
+        {
+            tracing::warn!(component = name, %digest, %error, "compiled component not kept");
+        }
+        Ok(component)
+    }
+
+    fn linker(
+        &self,
+        kind: EngineKind,
+        mode: CallMode,
+    ) -> Result<Arc<Linker<HostState>>, LoadError> {
+        let mut linkers = self.linkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, linker)) = linkers.iter().find(|(key, _)| *key == (kind, mode)) {
+            return Ok(linker.clone());
+        }
+        let engine = self.engines.get(kind).map_err(LoadError::Engine)?;
+        let mut linker = Linker::new(engine);
+        host::link(&mut linker, mode)
+            .and_then(|()| match kind {
+                EngineKind::Plain => Ok(()),
+                EngineKind::Concurrent => host::link_concurrent(&mut linker),
+            })
+            .map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let linker = Arc::new(linker);
+        linkers.push(((kind, mode), linker.clone()));
+        Ok(linker)
+    }
+
+    /// Ends the threads that run modules. Stop the modules first.
+    pub fn close(&self) {
+        self.scheduler.close();
+    }
+
+    /// Waits for a guest's timer or retry are shorter than this; a caller that waits for quiet may use
+    /// it as its grain.
+    pub const GRAIN: Duration = EPOCH;
+}
+
+impl Exports {
+    fn of(component: &Component) -> Self {
+        let find = |interface: &str, function: &str| {
+            let instance = component.get_export_index(None, interface)?;
+            component.get_export_index(Some(&instance), function)
+        };
+        let run = (0..=12)
+            .rev()
+            .find_map(|minor| find(&format!("wasi:cli/run@0.2.{minor}"), "run"));
+        Self {
+            handle: find("edge:module/input-handler@0.1.0", "handle"),
+            tick: find("edge:module/timer-handler@0.1.0", "tick"),
+            desired: find("edge:module/twin-handler@0.1.0", "desired-changed"),
+            invoke: find("edge:module/method-handler@0.1.0", "invoke"),
+            run,
+        }
+    }
+}
+
+fn read(source: &Source) -> Result<Arc<[u8]>, LoadError> {
+    match source {
+        Source::Bytes(_, bytes) => Ok(bytes.clone()),
+        Source::File(path) => read_file(path).map(Into::into),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let failed = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let mut bytes = Vec::new();
+    // One byte over the limit tells a file that is too large, also one that has no size.
+    file.take(MAX_COMPONENT.0 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_COMPONENT.0 {
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+            size: size.max(bytes.len() as u64),
+        });
+    }
+    Ok(bytes)
+}

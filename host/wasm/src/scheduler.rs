@@ -1,0 +1,360 @@
+//! Runs modules on a few threads: whoever has work gets a slice of a worker, in turn.
+//!
+//! Guests are called synchronously, so a worker is lost to a guest for as long as its call lasts. The
+//! clock thread notices a worker that is stuck in one slice while others wait, and starts another
+//! one; surplus workers end when there is nothing to do. So a guest that spins takes a core's share,
+//! as the operating system gives it, and never the others' turn.
+//!
+//! ```text
+//!   idle ──schedule──► queued ──worker──► running ──nothing left──► idle
+//!                         ▲                  │
+//!                         └─more to do───────┘   (woken while running: queued again)
+//! ```
+//!
+//! The same clock thread advances the engines' epoch while anything runs, and wakes modules whose
+//! timer or retry is due. It sleeps when nothing runs and nothing is due.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::engine::EPOCH;
+
+/// Workers at the most, however many guests are stuck.
+const MAX_WORKERS: usize = 64;
+/// The clock goes on ticking this long after the last slice, so that a steady trickle of messages
+/// does not pay for starting and stopping it.
+const CLOCK_LINGERS: Duration = Duration::from_secs(1);
+/// A surplus worker ends after this long without work.
+const WORKER_LINGERS: Duration = Duration::from_secs(5);
+
+/// What a slice of work ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There is more to do now.
+    More,
+    /// Nothing to do until woken, or until this time.
+    Idle(Option<Instant>),
+}
+
+/// Something that works in slices, one at a time.
+pub(crate) trait Task: Send + Sync + 'static {
+    /// Does some work; a few milliseconds of it if there is that much.
+    fn run(&self) -> Outcome;
+    /// Where the scheduler keeps this task's place.
+    fn place(&self) -> &Place;
+}
+
+/// Whether a task waits, runs, or has to run again.
+#[derive(Debug, Default)]
+pub(crate) struct Place(AtomicU8);
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const AGAIN: u8 = 3;
+
+/// The threads that run modules. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler(Arc<Shared>);
+
+struct Shared {
+    run: Mutex<RunQueue>,
+    work: Condvar,
+    clock: Mutex<Clock>,
+    clock_wake: Condvar,
+    clock_sleeps: AtomicBool,
+    /// Slices begun, so that the clock can tell whether anything moves.
+    slices: AtomicU64,
+    on_tick: Box<dyn Fn() + Send + Sync>,
+    base_workers: usize,
+    /// Something beside tasks needs the ticks: services run on threads of their own.
+    always_ticks: AtomicBool,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct RunQueue {
+    tasks: VecDeque<Arc<dyn Task>>,
+    workers: usize,
+    idle: usize,
+}
+
+#[derive(Default)]
+struct Clock {
+    due: BinaryHeap<Reverse<Due>>,
+    started: bool,
+}
+
+struct Due {
+    at: Instant,
+    task: Weak<dyn Task>,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let run = self.0.run();
+        f.debug_struct("Scheduler")
+            .field("queued", &run.tasks.len())
+            .field("workers", &run.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn run(&self) -> MutexGuard<'_, RunQueue> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scheduler {
+    /// Threads start when there is work. `on_tick` is called every [`EPOCH`] while anything runs.
+    pub fn new(workers: usize, on_tick: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            run: Mutex::default(),
+            work: Condvar::new(),
+            clock: Mutex::default(),
+            clock_wake: Condvar::new(),
+            clock_sleeps: AtomicBool::new(false),
+            slices: AtomicU64::new(0),
+            on_tick: Box::new(on_tick),
+            base_workers: workers.clamp(1, MAX_WORKERS),
+            always_ticks: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// Gives a task a turn, soon. Waking one that waits or runs already costs next to nothing.
+    pub(crate) fn wake(&self, task: &Arc<dyn Task>) {
+        let place = &task.place().0;
+        loop {
+            let (from, to) = match place.load(Ordering::Acquire) {
+                IDLE => (IDLE, QUEUED),
+                RUNNING => (RUNNING, AGAIN),
+                _ => return,
+            };
+            if place
+                .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
+                if to == QUEUED {
+                    self.enqueue(task.clone());
+                }
+                return;
+            }
+        }
+    }
+
+    fn enqueue(&self, task: Arc<dyn Task>) {
+        let mut run = self.0.run();
+        run.tasks.push_back(task);
+        if run.idle > 0 {
+            drop(run);
+            self.0.work.notify_one();
+        } else if run.workers < self.0.base_workers {
+            self.add_worker(&mut run);
+        }
+    }
+
+    fn add_worker(&self, run: &mut RunQueue) {
+        let scheduler = self.clone();
+        let name = format!("wasm-{}", run.workers);
+        let started = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || scheduler.work());
+        match started {
+            Ok(_) => run.workers += 1,
+            // Those that there are go on; only with none at all does nothing move.
+            Err(error) => {
+                tracing::error!(%error, workers = run.workers, "cannot start a worker thread")
+            }
+        }
+    }
+
+    fn work(&self) {
+        let shared = &self.0;
+        loop {
+            let mut run = shared.run();
+            let task = loop {
+                if shared.closed.load(Ordering::Acquire) {
+                    run.workers -= 1;
+                    return;
+                }
+                if let Some(task) = run.tasks.pop_front() {
+                    break task;
+                }
+                run.idle += 1;
+                let (guard, timeout) = shared
+                    .work
+                    .wait_timeout(run, WORKER_LINGERS)
+                    .unwrap_or_else(PoisonError::into_inner);
+                run = guard;
+                run.idle -= 1;
+                if timeout.timed_out() && run.tasks.is_empty() && run.workers > shared.base_workers
+                {
+                    run.workers -= 1;
+                    return;
+                }
+            };
+            drop(run);
+            self.slice(task);
+        }
+    }
+
+    fn slice(&self, task: Arc<dyn Task>) {
+        self.0.slices.fetch_add(1, Ordering::Relaxed);
+        self.start_clock();
+        task.place().0.store(RUNNING, Ordering::Release);
+        // A panic in host code ends this slice, not the worker; the task's lock tells the next one.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.run()));
+        let outcome = outcome.unwrap_or_else(|_| {
+            tracing::error!("a module's slice panicked");
+            Outcome::Idle(None)
+        });
+        let place = &task.place().0;
+        if let Outcome::Idle(again) = outcome {
+            if let Some(at) = again {
+                self.wake_at(at, &task);
+            }
+            let idle = place.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+            if idle.is_ok() {
+                return;
+            }
+        }
+        place.store(QUEUED, Ordering::Release);
+        self.enqueue(task);
+    }
+
+    /// Wakes a task at a time, unless it is gone by then.
+    pub(crate) fn wake_at(&self, at: Instant, task: &Arc<dyn Task>) {
+        let mut clock = self.0.clock();
+        clock.due.push(Reverse(Due {
+            at,
+            task: Arc::downgrade(task),
+        }));
+        self.ensure_clock(&mut clock);
+        drop(clock);
+        self.0.clock_wake.notify_one();
+    }
+
+    /// From now on the epoch advances also while no task runs.
+    pub(crate) fn keep_ticking(&self) {
+        self.0.always_ticks.store(true, Ordering::Relaxed);
+        self.ensure_clock(&mut self.0.clock());
+        self.0.clock_sleeps.store(false, Ordering::Release);
+        self.0.clock_wake.notify_one();
+    }
+
+    fn start_clock(&self) {
+        if self.0.clock_sleeps.swap(false, Ordering::AcqRel) {
+            self.0.clock_wake.notify_one();
+        } else if self.0.slices.load(Ordering::Relaxed) == 1 {
+            self.ensure_clock(&mut self.0.clock());
+        }
+    }
+
+    fn ensure_clock(&self, clock: &mut Clock) {
+        if clock.started {
+            return;
+        }
+        let scheduler = self.clone();
+        let started = std::thread::Builder::new()
+            .name("wasm-clock".to_owned())
+            .spawn(move || scheduler.keep_time());
+        match started {
+            Ok(_) => clock.started = true,
+            Err(error) => {
+                tracing::error!(%error, "cannot start the clock thread: deadlines are not enforced")
+            }
+        }
+    }
+
+    fn keep_time(&self) {
+        let shared = &self.0;
+        let (mut seen, mut quiet_since) = (0, Instant::now());
+        let mut clock = shared.clock();
+        while !shared.closed.load(Ordering::Acquire) {
+            let now = Instant::now();
+            while clock.due.peek().is_some_and(|due| due.0.at <= now) {
+                if let Some(Reverse(due)) = clock.due.pop()
+                    && let Some(task) = due.task.upgrade()
+                {
+                    drop(clock);
+                    self.wake(&task);
+                    clock = shared.clock();
+                }
+            }
+            let slices = shared.slices.load(Ordering::Relaxed);
+            let (running, waiting) = {
+                let run = shared.run();
+                (run.workers > run.idle, !run.tasks.is_empty())
+            };
+            if running || slices != seen || shared.always_ticks.load(Ordering::Relaxed) {
+                quiet_since = now;
+            }
+            if waiting && slices == seen {
+                // A whole tick without a new slice while somebody waits: every worker is stuck.
+                let mut run = shared.run();
+                if run.idle == 0 && run.workers < MAX_WORKERS {
+                    self.add_worker(&mut run);
+                }
+            }
+            seen = slices;
+            let until_due = clock
+                .due
+                .peek()
+                .map(|due| due.0.at.saturating_duration_since(now));
+            let quiet = now.duration_since(quiet_since) >= CLOCK_LINGERS;
+            let wait = match (quiet, until_due) {
+                (false, due) => due.map_or(EPOCH, |due| due.min(EPOCH)),
+                (true, Some(due)) => due,
+                (true, None) => Duration::from_secs(3600),
+            };
+            if quiet {
+                shared.clock_sleeps.store(true, Ordering::Release);
+                // A slice may have begun between the look and the flag: then it did not see it.
+                if shared.slices.load(Ordering::Acquire) != seen {
+                    shared.clock_sleeps.store(false, Ordering::Release);
+                    continue;
+                }
+            }
+            clock = shared
+                .clock_wake
+                .wait_timeout(clock, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            (shared.on_tick)();
+        }
+    }
+
+    /// Ends all threads after the slices that they are in.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.work.notify_all();
+        self.0.clock_wake.notify_all();
+    }
+}
