@@ -1,0 +1,5 @@
+//! The edge program.
+
+fn main() -> std::process::ExitCode {
+    edge_cli::main()
+}
