@@ -60,7 +60,7 @@ fn mappings() -> Vec<Mapping> {
         } else if let Some(last) = all.last_mut() {
             if line.starts_with("Size:") {
                 last.size = kib(line);
-            } else if line.starts_with("Rss:") {
+            } else if line.starts_with("Pss:") {
                 last.resident = kib(line);
             }
         }

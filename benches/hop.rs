@@ -160,8 +160,10 @@ impl Chain {
         while self.collector.taken.load(Ordering::Relaxed) < taken {
             std::thread::sleep(Duration::from_micros(50));
             assert!(
-                begin.elapsed() < Duration::from_secs(60),
-                "messages were lost"
+                begin.elapsed() < Duration::from_secs(20),
+                "messages were lost: {:?} {:?}",
+                self.hub.log().queues(),
+                self.hub.counters().snapshot()
             );
         }
     }

@@ -177,6 +177,7 @@ struct Message;
 
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
+#[allow(dead_code, reason = "the filter does not fail here")]
 enum Failure {
     #[component(name = "retry")]
     Retry(Option<u64>),
@@ -211,6 +212,27 @@ impl Bare {
             "[method]message.property",
             |_, (_, _): (Resource<Message>, String)| Ok((Some("1.5".to_owned()),)),
         )?;
+        types.func_wrap("[method]message.body", |_, (_,): (Resource<Message>,)| Ok((Vec::<u8>::new(),)))?;
+        #[derive(Clone, Copy, ComponentType, Lift, Lower)]
+        #[component(enum)]
+        #[repr(u8)]
+        #[allow(dead_code, reason = "the filter logs nothing here")]
+        enum Level {
+            #[component(name = "trace")]
+            Trace,
+            #[component(name = "debug")]
+            Debug,
+            #[component(name = "info")]
+            Info,
+            #[component(name = "warn")]
+            Warn,
+            #[component(name = "error")]
+            Error,
+            #[component(name = "critical")]
+            Critical,
+        }
+        let mut logging = linker.instance("wasi:logging/logging@0.1.0-draft")?;
+        logging.func_wrap("log", |_, (_, _, _): (Level, String, String)| Ok(()))?;
         let mut config = linker.instance("wasi:config/store@0.2.0-rc.1")?;
         #[derive(ComponentType, Lift, Lower)]
         #[component(variant)]
@@ -223,7 +245,20 @@ impl Bare {
         config.func_wrap("get", |_, (_,): (String,)| {
             Ok((Ok::<Option<String>, ConfigError>(None),))
         })?;
-        linker.define_unknown_imports_as_traps(&component)?;
+        #[derive(Clone, Copy, ComponentType, Lift, Lower)]
+        #[component(enum)]
+        #[repr(u8)]
+        #[allow(dead_code, reason = "the filter under its threshold sends nothing")]
+        enum SendError {
+            #[component(name = "too-large")]
+            TooLarge,
+            #[component(name = "not-allowed")]
+            NotAllowed,
+            #[component(name = "full")]
+            Full,
+        }
+        let mut send_event = linker.instance("edge:module/send-event@0.1.0")?;
+        send_event.func_wrap("send", |_, (_, _): (String, Resource<Message>)| Ok((Ok::<(), SendError>(()),)))?;
         Ok(Self {
             pre: linker.instantiate_pre(&component)?,
             engine,

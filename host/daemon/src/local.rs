@@ -90,18 +90,18 @@ pub enum StartError {
         message: String,
     },
     /// A component cannot be a module.
-    #[error("{0}")]
+    #[error(transparent)]
     Load(#[from] LoadError),
     /// The compile cache cannot be used.
-    #[error("compile cache: {0}")]
+    #[error(transparent)]
     Cache(#[from] CacheError),
     /// Desired properties cannot be set.
-    #[error("twin of module {module}: {source}")]
+    #[error("twin of module {module}: {why}")]
     Twin {
         /// The module.
         module: ModuleId,
         /// Why.
-        source: TwinError,
+        why: TwinError,
     },
 }
 
@@ -218,9 +218,9 @@ impl LocalDevice {
         for (module, desired) in &config.deployment.desired {
             device
                 .set_desired(module, desired)
-                .map_err(|source| StartError::Twin {
+                .map_err(|why| StartError::Twin {
                     module: module.clone(),
-                    source,
+                    why,
                 })?;
         }
         modules.sort_by_key(|module| module.startup_order);

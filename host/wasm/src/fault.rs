@@ -40,7 +40,10 @@ impl Fault {
                 "missed its deadline: more than {} of CPU time in one call",
                 format_duration(about.deadline)
             ),
-            Some(trap) => format!("trap: {trap}"),
+            Some(trap) => {
+                let trap = trap.to_string();
+                format!("trap: {}", trap.trim_start_matches("wasm trap: "))
+            }
             None => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
                 Some(exit) => format!("the guest called exit with status {}", exit.0),
                 None => error.root_cause().to_string(),
@@ -74,23 +77,61 @@ impl Fault {
 }
 
 fn describe(backtrace: &WasmBacktrace) -> String {
-    let mut text = String::new();
-    for (index, frame) in backtrace.frames().iter().enumerate() {
-        if index == FRAMES {
-            let _ = write!(text, "  … {} more", backtrace.frames().len() - FRAMES);
-            break;
-        }
+    let lines = backtrace.frames().iter().map(|frame| {
         let symbol = frame.symbols().first();
         let name = symbol
             .and_then(|symbol| symbol.name())
             .or_else(|| frame.func_name())
             .unwrap_or("(unnamed function)");
-        let _ = write!(text, "  at {name}");
-        if let Some((file, line)) = symbol.and_then(|s| Some((s.file()?, s.line()?))) {
-            let _ = write!(text, " ({file}:{line})");
+        // Without the hash at the end, which tells nobody anything.
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        match symbol.and_then(|s| Some((s.file()?, s.line()?))) {
+            Some((file, line)) => format!("{name} ({file}:{line})"),
+            None => name,
         }
-        text.push('\n');
+    });
+    list(lines)
+}
+
+/// One line for every frame; those that repeat the one before, as in a recursion, are counted.
+fn list(frames: impl Iterator<Item = String>) -> String {
+    let mut runs: Vec<(String, usize)> = Vec::new();
+    let mut more = 0;
+    for frame in frames {
+        let room = runs.len() < FRAMES;
+        match runs.last_mut() {
+            Some((last, times)) if *last == frame => *times += 1,
+            _ if room => runs.push((frame, 1)),
+            _ => more += 1,
+        }
+    }
+    let mut text = String::new();
+    for (frame, times) in runs {
+        let _ = match times {
+            1 => writeln!(text, "  at {frame}"),
+            times => writeln!(text, "  at {frame} ({times} times)"),
+        };
+    }
+    if more > 0 {
+        let _ = write!(text, "  … {more} more");
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FRAMES, list};
+
+    #[test]
+    fn repeated_frames_are_counted_and_what_is_too_deep_is_left_out() {
+        let frames = ["spin", "deeper", "deeper", "handle"].map(str::to_owned);
+        assert_eq!(
+            list(frames.into_iter()),
+            "  at spin\n  at deeper (2 times)\n  at handle"
+        );
+        let deep = list((0..FRAMES + 3).map(|n| n.to_string()));
+        assert!(deep.ends_with("  at 15\n  … 3 more"), "{deep}");
+        assert_eq!(list(std::iter::empty()), "");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use edge_core::deployment::InstanceMode;
@@ -96,6 +96,7 @@ impl WasmRuntime {
                 retries: 0,
             })
             .collect();
+        let waker = Arc::new(Waker::default());
         let module = Arc::new_cyclic(|me: &Weak<WasmModule>| WasmModule {
             scheduler: self.scheduler.clone(),
             place: Place::default(),
@@ -105,7 +106,7 @@ impl WasmRuntime {
             worker: Mutex::new(Worker {
                 inbox: self.hub.inbox(
                     Owner::Module(shared.id.clone()),
-                    Arc::new(Waker(me.clone())),
+                    waker.clone(),
                 ),
                 instance: None,
                 step: Some(Box::new(Step::new(
@@ -134,16 +135,20 @@ impl WasmRuntime {
                 Err(error) => shared.log.host(Level::Error, &error.to_string()),
             }
         }
+        // What arrived before this is found by the first turn.
+        let _ = waker.0.set(module.clone());
         module.wake();
         module
     }
 }
 
-struct Waker(Weak<WasmModule>);
+/// Keeps the module alive until it is stopped, whoever else still holds it.
+#[derive(Default)]
+struct Waker(OnceLock<Arc<WasmModule>>);
 
 impl Wake for Waker {
     fn wake(&self) {
-        if let Some(module) = self.0.upgrade() {
+        if let Some(module) = self.0.get() {
             module.wake();
         }
     }

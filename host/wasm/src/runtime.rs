@@ -44,12 +44,12 @@ impl fmt::Display for Source {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}; expected the file of a Wasm component")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The file is larger than a component may be.
     #[error("{path} has {size} bytes: a component has at most {MAX_COMPONENT}")]
@@ -72,12 +72,12 @@ pub enum LoadError {
         expected: Digest,
     },
     /// Not a component that can be a module.
-    #[error("{name}: {source}")]
+    #[error("{name}: {why}")]
     NotAModule {
         /// The component.
         name: String,
         /// What it is, what was expected, what to do.
-        source: InspectError,
+        why: InspectError,
     },
     /// It imports what nobody granted.
     #[error("{name}: {}", inspect::describe(.missing))]
@@ -304,9 +304,9 @@ impl WasmRuntime {
                 expected,
             });
         }
-        let inspection = inspect::inspect(&bytes).map_err(|source| LoadError::NotAModule {
+        let inspection = inspect::inspect(&bytes).map_err(|why| LoadError::NotAModule {
             name: name.clone(),
-            source,
+            why,
         })?;
         inspect::check_imports(&inspection, &options.grants).map_err(|missing| {
             LoadError::NotGranted {
@@ -495,9 +495,9 @@ fn read(source: &Source) -> Result<Arc<[u8]>, LoadError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let failed = |source| LoadError::Read {
+    let failed = |why| LoadError::Read {
         path: path.to_owned(),
-        source,
+        why,
     };
     let file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();

@@ -2,12 +2,19 @@
 //!
 //! The command is the application property `do`, or else the body's text; commands and their
 //! properties are listed at [`run`]. A message without a known command goes to `output1` as it is.
+//! It answers the methods `ping`, and `call-back`, whose payload, a JSON string, is a module to ping.
 //! Needs the grant `state`.
 
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "message-module",
+        inline: "
+            package sample:misbehave;
+            world misbehave {
+                include edge:module/message-module@0.1.0;
+                export edge:module/method-handler@0.1.0;
+            }
+        ",
         generate_all,
     });
 }
@@ -18,22 +25,43 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bindings::edge::module::method_types::Response;
 use bindings::edge::module::methods::{self, Target};
 use bindings::edge::module::send_event;
 use bindings::edge::module::types::{Failure, Message};
-use bindings::exports::edge::module::input_handler::Guest;
+use bindings::exports::edge::module::{input_handler, method_handler};
 use bindings::wasi::keyvalue::store::{self, Bucket};
 use bindings::wasi::logging::logging::{Level, log};
 
 struct Misbehave;
 bindings::export!(Misbehave with_types_in bindings);
 
-impl Guest for Misbehave {
+impl input_handler::Guest for Misbehave {
     fn handle(_input: String, message: &Message) -> Result<(), Failure> {
         let command = message
             .property("do")
             .map_or_else(|| message.body(), String::into_bytes);
         run(&String::from_utf8_lossy(&command), message)
+    }
+}
+
+impl method_handler::Guest for Misbehave {
+    fn invoke(name: String, payload: String) -> Result<Response, String> {
+        let payload = match name.as_str() {
+            "ping" => "\"pong\"".to_owned(),
+            "call-back" => {
+                let target = Target::Module(payload.trim_matches('"').to_owned());
+                match methods::invoke(&target, "ping", "null", None) {
+                    Ok(response) => response.payload,
+                    Err(error) => format!("\"{error}\""),
+                }
+            }
+            other => return Err(format!("no method {other}: there are ping and call-back")),
+        };
+        Ok(Response {
+            status: 200,
+            payload,
+        })
     }
 }
 
@@ -123,7 +151,8 @@ fn run(command: &str, message: &Message) -> Result<(), Failure> {
                 Err(error) => Err(Failure::Reject(format!("read {path}: {error}"))),
             }
         }
-        // `module`, `method`: calls a method, itself perhaps; sends the answer with its `status`.
+        // `module`, `method`, `payload` (JSON): calls a method, its own perhaps; sends the answer with
+        // its `status`.
         "call" => call(message),
         // Sends how many messages with this command its memory remembers, this one included.
         "count" => {
@@ -159,7 +188,11 @@ fn state_failure(error: store::Error) -> Failure {
 
 fn call(message: &Message) -> Result<(), Failure> {
     let target = Target::Module(text(message, "module", "misbehave"));
-    let response = methods::invoke(&target, &text(message, "method", "ping"), "{}", None)
+    let (method, payload) = (
+        text(message, "method", "ping"),
+        text(message, "payload", "null"),
+    );
+    let response = methods::invoke(&target, &method, &payload, None)
         .map_err(|error| Failure::Reject(format!("call: {error}")))?;
     let status = ("status".to_owned(), response.status.to_string());
     forward(&Message::json(&response.payload, &[status]))

@@ -134,6 +134,11 @@ fn feed(inputs: &mut Inputs, input: Option<&str>, content: Arc<Content>) -> anyh
 
 fn envelope(line: &[u8], properties: &[Pair]) -> anyhow::Result<(Option<String>, Arc<Content>)> {
     let expected = || "expected an envelope {\"input\":…,\"body\":…,\"properties\":{…}}".to_owned();
+    // An array would do for serde, its values in the order of the fields.
+    let first = line.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first != b'{') {
+        return Err(anyhow!("this is no JSON object")).with_context(expected);
+    }
     let envelope: Envelope<'_> = serde_json::from_slice(line).with_context(expected)?;
     let mut message = match serde_json::from_str::<serde_json::Value>(envelope.body.get())? {
         serde_json::Value::Object(body) if body.len() == 1 && body.contains_key("base64") => {
@@ -259,6 +264,7 @@ mod tests {
         for bad in [
             "",
             "[]",
+            r#"["input1",1,{}]"#,
             "{}",
             r#"{"body":1,"boddy":2}"#,
             r#"{"body":1,"properties":{"k":null}}"#,
