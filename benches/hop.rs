@@ -168,11 +168,11 @@ impl Chain {
         }
     }
 
-    /// Messages a second, sent as fast as they are taken.
-    fn rate(&mut self, count: u64, per_commit: usize) -> f64 {
+    /// Messages a second, and a second of CPU time, sent as fast as they are taken.
+    fn rate(&mut self, count: u64, per_commit: usize) -> (f64, f64) {
         let before = self.collector.taken.load(Ordering::Relaxed);
         let mut commit = Commit::new();
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), support::cpu_time());
         for sent in 0..count {
             let now = self.hub.now();
             self.generator
@@ -185,14 +185,15 @@ impl Chain {
         }
         self.wait(before + count);
         let seconds = begin.elapsed().as_secs_f64();
+        let cpu_seconds = (support::cpu_time() - cpu).as_secs_f64();
         self.collector
             .latencies
             .lock()
             .expect("not poisoned")
             .clear();
         #[allow(clippy::cast_precision_loss, reason = "figures")]
-        let rate = count as f64 / seconds;
-        rate
+        let count = count as f64;
+        (count / seconds, count / cpu_seconds)
     }
 
     /// Nanoseconds from intended sending time to the collector, sorted; open loop.
@@ -233,24 +234,26 @@ fn main() {
         (1_000_000, 5.0)
     };
 
-    let mut resident = chain(InstanceMode::Resident);
-    let mut rows = [Vec::new(), Vec::new(), Vec::new()];
-    resident.rate(count / 10, 32);
-    for _ in 0..bench.repetitions(3) {
-        let latencies = resident.latencies(1_000, seconds);
-        for (row, share) in rows.iter_mut().zip([0.5, 0.9, 0.99]) {
-            row.push(support::percentile(&latencies, share) / 1e3);
-        }
-    }
-    let [p50, p90, p99] = rows;
     let case = "resident, 256 B, single message at 1 000/s";
-    bench.figure(case, "p50", "us", &p50, Goal::AtMost(20.0));
-    bench.figure(case, "p90", "us", &p90, Goal::None);
-    bench.figure(case, "p99", "us", &p99, Goal::None);
-    resident.runtime.close();
+    if bench.wants(case) {
+        let mut resident = chain(InstanceMode::Resident);
+        let mut rows = [Vec::new(), Vec::new(), Vec::new()];
+        resident.rate(count / 10, 32);
+        for _ in 0..bench.repetitions(3) {
+            let latencies = resident.latencies(1_000, seconds);
+            for (row, share) in rows.iter_mut().zip([0.5, 0.9, 0.99]) {
+                row.push(support::percentile(&latencies, share) / 1e3);
+            }
+        }
+        let [p50, p90, p99] = rows;
+        bench.figure(case, "p50", "us", &p50, Goal::AtMost(20.0));
+        bench.figure(case, "p90", "us", &p90, Goal::None);
+        bench.figure(case, "p99", "us", &p99, Goal::None);
+        resident.runtime.close();
+    }
 
     support::pin_to_one_core();
-    let mut chains = [
+    let mut chains = vec![
         (
             "resident, 256 B, 32 a commit, one core",
             chain(InstanceMode::Resident),
@@ -270,7 +273,8 @@ fn main() {
             Goal::None,
         ),
     ];
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); chains.len()];
+    chains.retain(|(case, ..)| bench.wants(case));
+    let mut rates: Vec<Vec<(f64, f64)>> = vec![Vec::new(); chains.len()];
     for (_, chain, per_commit, _) in &mut chains {
         chain.rate(count / 10, *per_commit);
     }
@@ -281,7 +285,9 @@ fn main() {
         }
     }
     for ((case, chain, _, goal), rates) in chains.iter().zip(&rates) {
-        bench.figure(case, "rate", "msg/s", rates, *goal);
+        let (rates, cpu): (Vec<f64>, Vec<f64>) = rates.iter().copied().unzip();
+        bench.figure(case, "rate", "msg/s", &rates, *goal);
+        bench.figure(case, "per CPU", "msg/s", &cpu, Goal::None);
         chain.runtime.close();
     }
 }

@@ -21,7 +21,9 @@ use wasmtime::component::{
     Component, ComponentType, InstancePre, Lift, Linker, Lower, Resource, ResourceTable,
     ResourceType, TypedFunc,
 };
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 #[derive(Debug)]
@@ -197,7 +199,8 @@ impl Bare {
             .total_tables(256)
             .linear_memory_keep_resident(128 << 10)
             .table_keep_resident(16 << 10)
-            .decommit_batch_size(16);
+            .decommit_batch_size(16)
+            .pagemap_scan(Enabled::Auto);
         config
             .concurrency_support(false)
             .epoch_interruption(true)
@@ -212,7 +215,9 @@ impl Bare {
             "[method]message.property",
             |_, (_, _): (Resource<Message>, String)| Ok((Some("1.5".to_owned()),)),
         )?;
-        types.func_wrap("[method]message.body", |_, (_,): (Resource<Message>,)| Ok((Vec::<u8>::new(),)))?;
+        types.func_wrap("[method]message.body", |_, (_,): (Resource<Message>,)| {
+            Ok((Vec::<u8>::new(),))
+        })?;
         #[derive(Clone, Copy, ComponentType, Lift, Lower)]
         #[component(enum)]
         #[repr(u8)]
@@ -258,7 +263,9 @@ impl Bare {
             Full,
         }
         let mut send_event = linker.instance("edge:module/send-event@0.1.0")?;
-        send_event.func_wrap("send", |_, (_, _): (String, Resource<Message>)| Ok((Ok::<(), SendError>(()),)))?;
+        send_event.func_wrap("send", |_, (_, _): (String, Resource<Message>)| {
+            Ok((Ok::<(), SendError>(()),))
+        })?;
         Ok(Self {
             pre: linker.instantiate_pre(&component)?,
             engine,

@@ -1,6 +1,6 @@
 //! What every benchmark shares: its options, its figures, and how they are printed.
 //!
-//! `cargo bench --bench NAME -- [--quick] [--json]`: a table for people, or one JSON object a line:
+//! `cargo bench --bench NAME -- [--quick] [--json] [--only TEXT]`: a table for people, or one JSON object a line:
 //! `{"bench":"hop","case":"…","metric":"rate","value":412000,"unit":"msg/s","low":…,"high":…,"goal":300000,"met":true}`.
 //! A value is the median of the repetitions, `low` and `high` are their range.
 
@@ -23,6 +23,7 @@ pub struct Bench {
     name: &'static str,
     json: bool,
     pub quick: bool,
+    only: Option<String>,
 }
 
 impl Bench {
@@ -32,14 +33,19 @@ impl Bench {
             name,
             json: false,
             quick: false,
+            only: None,
         };
-        for word in std::env::args().skip(1) {
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
             match word.as_str() {
+                "--only" => bench.only = words.next(),
                 "--json" => bench.json = true,
                 "--quick" => bench.quick = true,
                 "--bench" => {} // cargo's own
                 other => {
-                    eprintln!("{name}: unknown option {other}: expected --quick or --json");
+                    eprintln!(
+                        "{name}: unknown option {other}: expected --quick, --json or --only TEXT"
+                    );
                     std::process::exit(2);
                 }
             }
@@ -51,6 +57,13 @@ impl Bench {
             );
         }
         bench
+    }
+
+    /// Whether a case is asked for: all are, or with `--only TEXT` those with the text in their name.
+    pub fn wants(&self, case: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|only| case.contains(only.as_str()))
     }
 
     /// As many repetitions as asked for, or few in a quick run.
@@ -135,4 +148,11 @@ pub fn pin_to_one_core() {
     if let Err(error) = rustix::thread::sched_setaffinity(None, &one) {
         eprintln!("cannot stay on one processor: {error}");
     }
+}
+
+/// CPU time of this process so far, all threads together.
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }

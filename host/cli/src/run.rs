@@ -20,6 +20,7 @@ mod watch;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,17 @@ enum Event {
     Interrupted,
 }
 
+/// How the wait for what was begun ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Nothing waits any more.
+    Quiet,
+    /// Something does, and nobody waits longer for it.
+    TimeUp,
+    /// The same, because of Ctrl-C.
+    Interrupted,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,17 +70,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         .map_err(Exit::incomplete)?;
     let (events, happened) = channel();
     let interrupts = events.clone();
+    let started = Arc::new(AtomicBool::new(false));
+    let has_started = started.clone();
     runtime.spawn(async move {
-        // A second Ctrl-C ends the process at once, whatever it is doing.
-        let mut second = false;
+        // Before anything runs (compiling takes its time) and the second time, Ctrl-C ends the process
+        // at once, whatever it is doing.
         while tokio::signal::ctrl_c().await.is_ok() {
-            if std::mem::replace(&mut second, true) || interrupts.send(Event::Interrupted).is_err()
-            {
+            let first = has_started.swap(false, Ordering::AcqRel);
+            if !first || interrupts.send(Event::Interrupted).is_err() {
                 std::process::exit(i32::from(Code::Interrupted as u8));
             }
         }
     });
-    let code = Run::start(args, &runtime, events)?.until_done(&happened);
+    let run = Run::start(args, &runtime, events)?;
+    started.store(true, Ordering::Release);
+    let code = run.until_done(&happened);
     // What still waits in a guest is not waited for.
     runtime.shutdown_background();
     code
@@ -223,9 +239,11 @@ impl Run {
                 None => {}
             }
         }
-        let input_ended = fed.is_some();
-        let quiet = self.drain(happened, interrupted)?;
-        self.finish(fed.unwrap_or_default(), input_ended, interrupted, quiet)
+        let ended = fed.is_some() && self.services_left == 0;
+        let drained = self.drain(happened, interrupted)?;
+        interrupted |= drained == Drained::Interrupted;
+        let quiet = drained == Drained::Quiet;
+        self.finish(fed.unwrap_or_default(), ended, interrupted, quiet)
     }
 
     /// Whether something goes on by itself after the input has ended.
@@ -256,8 +274,8 @@ impl Run {
         }
     }
 
-    /// Lets what was begun come to its end. Says whether it did; Ctrl-C ends the wait.
-    fn drain(&self, happened: &Receiver<Event>, interrupted: bool) -> Result<bool, Exit> {
+    /// Lets what was begun come to its end.
+    fn drain(&self, happened: &Receiver<Event>, interrupted: bool) -> Result<Drained, Exit> {
         let deadline = match interrupted {
             true => Instant::now(),
             false => Instant::now() + self.args.drain.0,
@@ -267,7 +285,7 @@ impl Run {
             let step = deadline.min(Instant::now() + Duration::from_millis(50));
             if self.device.wait_until_quiet(Some(step)) {
                 if called || interrupted {
-                    return Ok(true);
+                    return Ok(Drained::Quiet);
                 }
                 // Methods see what the messages did; then their own sends are waited for.
                 called = true;
@@ -275,10 +293,10 @@ impl Run {
                 continue;
             }
             if Instant::now() >= deadline || self.output.has_failed() {
-                return Ok(false);
+                return Ok(Drained::TimeUp);
             }
             if matches!(happened.try_recv(), Ok(Event::Interrupted)) {
-                return Ok(false);
+                return Ok(Drained::Interrupted);
             }
         }
     }
@@ -301,7 +319,7 @@ impl Run {
     fn finish(
         self,
         fed: input::Fed,
-        input_ended: bool,
+        ended: bool,
         interrupted: bool,
         quiet: bool,
     ) -> Result<ExitCode, Exit> {
@@ -330,7 +348,7 @@ impl Run {
         }
         self.output.stop().map_err(Exit::incomplete)?;
         Ok(match (interrupted, clean) {
-            (true, true) if input_ended => ExitCode::SUCCESS,
+            (true, true) if ended => ExitCode::SUCCESS,
             (true, _) => Code::Interrupted.into(),
             (false, true) => ExitCode::SUCCESS,
             (false, false) => Code::Incomplete.into(),

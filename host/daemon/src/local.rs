@@ -433,6 +433,7 @@ impl LocalDevice {
             .map(|module| module.prepared().module().clone())
             .collect();
         self.runtime.close();
+        self.modules().for_each(|prepared| prepared.finish_log());
         left
     }
 }

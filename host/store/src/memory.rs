@@ -227,17 +227,24 @@ impl MessageLog for MemoryLog {
         };
         let from = from.max(entries.low_water);
         let skip = usize::try_from(from.0 - entries.low_water.0).unwrap_or(usize::MAX);
-        let waiting = (from.0..)
-            .zip(entries.slots.range(skip.min(entries.slots.len())..))
-            .filter_map(|(seq, slot)| Some((seq, slot, slot.message.as_ref()?)));
-        out.extend(waiting.take(max).map(|(seq, slot, message)| Delivery {
-            queue,
-            seq: Seq(seq),
-            message: message.clone(),
-            expiry: slot.expiry,
-            attempts: slot.attempts,
-            failures: slot.failures,
-        }));
+        let slots = entries.slots.range(skip.min(entries.slots.len())..);
+        let end = out.len().saturating_add(max);
+        out.reserve(max.min(slots.len()));
+        for (seq, slot) in (from.0..).zip(slots) {
+            if out.len() >= end {
+                break;
+            }
+            if let Some(message) = &slot.message {
+                out.push(Delivery {
+                    queue,
+                    seq: Seq(seq),
+                    message: message.clone(),
+                    expiry: slot.expiry,
+                    attempts: slot.attempts,
+                    failures: slot.failures,
+                });
+            }
+        }
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Option<Bytes> {

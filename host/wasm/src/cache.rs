@@ -32,6 +32,7 @@ use wasmtime::component::Component;
 
 mod entry;
 mod key;
+mod note;
 mod prune;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ pub use names::InterfaceName;
 use shape::{Shape, ShapeError};
 
 /// What [`inspect`] found in a component.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Inspection {
     /// What the host can call.
     pub exports: Handlers,
@@ -38,7 +38,7 @@ pub struct Inspection {
 }
 
 /// One import.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImportName {
     /// Its name with the version: `wasi:io/poll@0.2.6`. An import from no interface has a plain name.
     pub name: String,

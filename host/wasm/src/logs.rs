@@ -110,6 +110,17 @@ impl ModuleLog {
         }
     }
 
+    /// Says what was dropped and not told yet.
+    pub(crate) fn finish(&self) {
+        let dropped = {
+            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut bucket.dropped)
+        };
+        if dropped > 0 {
+            self.say_dropped(dropped);
+        }
+    }
+
     /// The host's own word on this module; not limited.
     pub(crate) fn host(&self, level: Level, line: &str) {
         self.sink.line(&self.module, level, "", line);
@@ -126,13 +137,6 @@ impl ModuleLog {
 
 impl Drop for ModuleLog {
     fn drop(&mut self) {
-        let dropped = self
-            .bucket
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .dropped;
-        if dropped > 0 {
-            self.say_dropped(dropped);
-        }
+        self.finish();
     }
 }

@@ -1,9 +1,10 @@
 //! From bytes to a module that can be started.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use edge_core::deployment::{Grants, WasmOptions};
@@ -15,12 +16,17 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use crate::cache::{CompileCache, Lookup};
 use crate::engine::{Allocation, EPOCH, EngineKind, Engines};
 use crate::host::{self, AllowedOrigins, CallMode, GrantedDir, HostState, ModuleShared};
-use crate::inspect::{self, InspectError, MissingGrant};
+use crate::inspect::{self, InspectError, Inspection, MissingGrant};
 use crate::logs::{LogSink, ModuleLog};
 use crate::scheduler::Scheduler;
 
 /// Largest component file; the largest known guests have some 20 MB.
 const MAX_COMPONENT: ByteSize = ByteSize(256 << 20);
+
+/// Bytes that the compile cache may take; what was unused for longest goes first.
+const MAX_CACHE: u64 = 1 << 30;
+/// The kind of note that holds an inspection; the number changes with what an inspection finds.
+const INSPECTION: &str = "inspection-1";
 
 /// Where a component's bytes come from.
 #[derive(Debug, Clone)]
@@ -156,6 +162,7 @@ pub struct WasmRuntime {
     cache: Option<CompileCache>,
     logs: Arc<dyn LogSink>,
     observer: Option<Box<dyn CompileObserver>>,
+    linked: Mutex<HashMap<Digest, Weak<Linked>>>,
     linkers: Mutex<Vec<((EngineKind, CallMode), Arc<Linker<HostState>>)>>,
 }
 
@@ -171,11 +178,18 @@ impl fmt::Debug for WasmRuntime {
 pub struct Prepared {
     shared: Arc<ModuleShared>,
     digest: Digest,
+    linked: Arc<Linked>,
+    deadline_ticks: u64,
+    tokio: tokio::runtime::Handle,
+}
+
+/// A component with its imports resolved. Modules of the same component share it: its types and code
+/// take more memory than an instance does.
+struct Linked {
+    inspection: Inspection,
     pre: InstancePre<HostState>,
     exports: Exports,
     mode: CallMode,
-    deadline_ticks: u64,
-    tokio: tokio::runtime::Handle,
 }
 
 impl fmt::Debug for Prepared {
@@ -210,31 +224,37 @@ impl Prepared {
 
     /// Whether it takes messages.
     pub fn handles_messages(&self) -> bool {
-        self.exports.handle.is_some()
+        self.linked.exports.handle.is_some()
     }
 
     /// Whether it has timers to run: it handles them, and the deployment sets some.
     pub fn has_timers(&self) -> bool {
-        self.exports.tick.is_some() && !self.shared.options.timers.is_empty()
+        self.linked.exports.tick.is_some() && !self.shared.options.timers.is_empty()
     }
 
     /// Whether it handles timers at all.
     pub fn handles_timers(&self) -> bool {
-        self.exports.tick.is_some()
+        self.linked.exports.tick.is_some()
     }
 
     /// Whether it answers methods.
     pub fn handles_methods(&self) -> bool {
-        self.exports.invoke.is_some()
+        self.linked.exports.invoke.is_some()
     }
 
     /// Whether it is a service: no handlers, but `wasi:cli/run`.
     pub fn is_service(&self) -> bool {
-        self.exports.run.is_some()
-            && self.exports.handle.is_none()
-            && self.exports.tick.is_none()
-            && self.exports.desired.is_none()
-            && self.exports.invoke.is_none()
+        self.linked.exports.run.is_some()
+            && self.linked.exports.handle.is_none()
+            && self.linked.exports.tick.is_none()
+            && self.linked.exports.desired.is_none()
+            && self.linked.exports.invoke.is_none()
+    }
+
+    /// Tells the sink how many lines the log's rate has cost so far, if any are not told yet. Call it
+    /// at the end: a thread may hold on to the module for longer than the program lives.
+    pub fn finish_log(&self) {
+        self.shared.log.finish();
     }
 
     pub(crate) fn shared(&self) -> &Arc<ModuleShared> {
@@ -242,15 +262,15 @@ impl Prepared {
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<HostState> {
-        &self.pre
+        &self.linked.pre
     }
 
     pub(crate) fn exports(&self) -> &Exports {
-        &self.exports
+        &self.linked.exports
     }
 
     pub(crate) fn mode(&self) -> CallMode {
-        self.mode
+        self.linked.mode
     }
 
     pub(crate) fn deadline_ticks(&self) -> u64 {
@@ -275,6 +295,7 @@ impl WasmRuntime {
             cache: config.cache,
             logs: config.logs,
             observer: config.observer,
+            linked: Mutex::default(),
             linkers: Mutex::default(),
         })
     }
@@ -304,59 +325,87 @@ impl WasmRuntime {
                 expected,
             });
         }
-        let inspection = inspect::inspect(&bytes).map_err(|why| LoadError::NotAModule {
-            name: name.clone(),
-            why,
-        })?;
+        let known = self.linked().get(&digest).and_then(Weak::upgrade);
+        let inspection = match &known {
+            Some(linked) => linked.inspection.clone(),
+            None => self
+                .inspect(&bytes, &digest)
+                .map_err(|why| LoadError::NotAModule {
+                    name: name.clone(),
+                    why,
+                })?,
+        };
         inspect::check_imports(&inspection, &options.grants).map_err(|missing| {
             LoadError::NotGranted {
                 name: name.clone(),
                 missing,
             }
         })?;
+        let shared = self.share(module, options, env)?;
+        let linked = match known {
+            Some(linked) => linked,
+            None => self.link(&name, &bytes, digest, inspection)?,
+        };
+        let deadline = shared.options.deadline.as_nanos();
+        let ticks = deadline.div_ceil(EPOCH.as_nanos());
+        Ok(Arc::new(Prepared {
+            // One more, because the first tick may come at once.
+            deadline_ticks: u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1,
+            shared,
+            digest,
+            linked,
+            tokio: self.tokio.clone(),
+        }))
+    }
+
+    fn linked(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Linked>>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles a component, or takes it from the cache, and resolves its imports.
+    fn link(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        digest: Digest,
+        inspection: Inspection,
+    ) -> Result<Arc<Linked>, LoadError> {
+        let misfit = |why: String| LoadError::Link {
+            name: name.to_owned(),
+            why,
+        };
         let exports = inspection.exports;
         if exports.run_async && !exports.run && !exports.any_handler() {
-            return Err(LoadError::Link {
-                name,
-                why: "it is a service of WASI 0.3; services export wasi:cli/run@0.2".to_owned(),
-            });
+            return Err(misfit(
+                "it is a service of WASI 0.3; services export wasi:cli/run@0.2".to_owned(),
+            ));
         }
-        let shared = self.share(module, options, env)?;
-
         let kind = if inspection.uses_async {
             EngineKind::Concurrent
         } else {
             EngineKind::Plain
         };
         // A service runs for as long as it likes: only a fibre can be stopped.
-        let mode = if inspection.uses_async || inspection.may_block || inspection.exports.run {
+        let mode = if inspection.uses_async || inspection.may_block || exports.run {
             CallMode::Async
         } else {
             CallMode::Sync
         };
-        let component = self.component(kind, &name, &bytes, digest)?;
-        let linker = self.linker(kind, mode)?;
-        let misfit = |error: wasmtime::Error| LoadError::Link {
-            name: name.clone(),
-            why: format!("{error:#}"),
-        };
-        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
-        let exports = Exports::of(&component);
-        let ticks = shared
-            .options
-            .deadline
-            .as_nanos()
-            .div_ceil(EPOCH.as_nanos());
-        Ok(Arc::new(Prepared {
-            // One more, because the first tick may come at once.
-            deadline_ticks: u64::try_from(ticks).unwrap_or(u64::MAX - 1) + 1,
-            shared,
-            digest,
+        let component = self.component(kind, name, bytes, digest)?;
+        let pre = self
+            .linker(kind, mode)?
+            .instantiate_pre(&component)
+            .map_err(|error| misfit(format!("{error:#}")))?;
+        let linked = Arc::new(Linked {
+            inspection,
+            exports: Exports::of(&component),
             pre,
-            exports,
             mode,
-            tokio: self.tokio.clone(),
-        }))
+        });
+        let mut known = self.linked();
+        known.retain(|_, linked| linked.strong_count() > 0);
+        known.insert(digest, Arc::downgrade(&linked));
+        Ok(linked)
     }
 
     fn share(
@@ -396,6 +445,35 @@ impl WasmRuntime {
         }))
     }
 
+    /// What a component is. Bytes that were looked at before, and are known by a note of ours, are not
+    /// taken apart again: that would be most of a warm start.
+    fn inspect(&self, bytes: &[u8], digest: &Digest) -> Result<Inspection, InspectError> {
+        let known = self.cache.as_ref().and_then(|cache| {
+            let note = cache.note(digest, INSPECTION).unwrap_or_else(|error| {
+                tracing::warn!(%digest, %error, "compile cache not readable");
+                None
+            })?;
+            serde_json::from_slice(&note).ok()
+        });
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let inspection = inspect::inspect(bytes)?;
+        if let Some(cache) = &self.cache {
+            let kept = serde_json::to_vec(&inspection)
+                .map_err(|error| error.to_string())
+                .and_then(|note| {
+                    cache
+                        .keep_note(digest, INSPECTION, &note)
+                        .map_err(|error| error.to_string())
+                });
+            if let Err(error) = kept {
+                tracing::warn!(%digest, error, "inspection not kept");
+            }
+        }
+        Ok(inspection)
+    }
+
     /// The compiled component, from the cache where it is there and ours.
     fn component(
         &self,
@@ -429,7 +507,9 @@ impl WasmRuntime {
         drop(shown);
         tracing::debug!(component = name, elapsed = ?begin.elapsed(), "component compiled");
         if let Some(cache) = &self.cache
-            && let Err(error) = cache.store(&digest, &component)
+            && let Err(error) = cache
+                .store(&digest, &component)
+                .and_then(|()| cache.prune(MAX_CACHE))
         {
             tracing::warn!(component = name, %digest, %error, "compiled component not kept");
         }

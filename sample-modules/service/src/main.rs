@@ -1,5 +1,6 @@
-//! A command instead of a handler: runs once, sends three messages and ends. Each send stands for
-//! itself, because there is no step around it.
+//! A command instead of a handler: runs once, sends as many messages as its argument says (3) and
+//! ends. Each send stands for itself, because there is no step around it; so it waits by itself where
+//! the hub takes no more.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -10,16 +11,29 @@ mod bindings {
 }
 
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
-use bindings::edge::module::send_event;
+use bindings::edge::module::send_event::{SendError, send};
 use bindings::edge::module::types::Message;
 
 fn main() -> ExitCode {
-    for n in 1..=3 {
-        let message = Message::json(&format!("{{\"n\":{n}}}"), &[]);
-        if let Err(error) = send_event::send("output1", &message) {
-            eprintln!("send message {n}: {error}");
+    let count = match std::env::args().nth(1).map(|count| count.parse::<u64>()) {
+        None => 3,
+        Some(Ok(count)) => count,
+        Some(Err(error)) => {
+            eprintln!("how many messages: {error}");
             return ExitCode::FAILURE;
+        }
+    };
+    for n in 1..=count {
+        let message = Message::json(&format!("{{\"n\":{n}}}"), &[]);
+        while let Err(error) = send("output1", &message) {
+            if error != SendError::Full {
+                eprintln!("send message {n}: {error}");
+                return ExitCode::FAILURE;
+            }
+            sleep(Duration::from_millis(10));
         }
     }
     ExitCode::SUCCESS

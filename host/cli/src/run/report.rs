@@ -69,9 +69,13 @@ pub(super) fn left(queues: &[QueueStatus]) -> Vec<String> {
 
 /// A last line, if anything did not get through.
 pub(super) fn totals(rejected: u64, expired: u64, refused: u64) -> Option<String> {
+    let expired_before = match expired {
+        1 => "expired before it was handled",
+        _ => "expired before they were handled",
+    };
     let parts: Vec<_> = [
         (rejected, "rejected"),
-        (expired, "expired before they were handled"),
+        (expired, expired_before),
         (refused, "refused"),
     ]
     .into_iter()

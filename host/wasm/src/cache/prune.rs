@@ -1,5 +1,6 @@
 //! Keeping the folder small: what was used last stays.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -37,25 +38,39 @@ impl CompileCache {
     /// # Errors
     /// Failed file operations. Entries that another process removes meanwhile are no error.
     pub fn prune(&self, max_bytes: u64) -> Result<Pruned, CacheError> {
-        let mut found = Vec::new();
+        let (mut found, mut notes) = (Vec::new(), Vec::new());
         for name in self.names()? {
             if name.ends_with(".tmp") {
                 self.remove_abandoned(&name)?;
             } else if name.ends_with(".cwasm") {
                 found.extend(self.measure(name)?);
+            } else if name.ends_with(".note") {
+                notes.push(name);
             }
         }
         // Last used first; the name settles ties, so that two runs do the same.
         found.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.name.cmp(&b.name)));
         let mut done = Pruned::default();
+        let mut kept = HashSet::new();
         for entry in found {
             if done.removed == 0 && done.kept_bytes.saturating_add(entry.bytes) <= max_bytes {
                 done.kept += 1;
+                kept.extend(entry.name.split('.').next().map(str::to_owned));
                 done.kept_bytes += entry.bytes;
             } else {
                 self.remove_file(&entry.name)?;
                 done.removed += 1;
                 done.removed_bytes += entry.bytes;
+            }
+        }
+        // A note goes with the last entry of its component.
+        for note in notes {
+            if note
+                .split('.')
+                .next()
+                .is_some_and(|digest| !kept.contains(digest))
+            {
+                self.remove_file(&note)?;
             }
         }
         Ok(done)

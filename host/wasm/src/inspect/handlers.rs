@@ -5,7 +5,7 @@ use super::shape::ExportName;
 use super::{InspectError, clip};
 
 /// What the host can call in a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Handlers {
     /// `edge:module/input-handler`.
     pub input_handler: bool,
