@@ -11,22 +11,11 @@ use edge_core::deployment::WasmOptions;
 use edge_core::{DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority};
 use edge_hub::{Hub, HubConfig};
 use edge_store::{Commit, MemoryLog};
-use edge_wasm::{Allocation, Level, LogSink, RuntimeConfig, Source, WasmRuntime};
+use edge_wasm::{Allocation, RuntimeConfig, Source, WasmRuntime};
 use support::{Bench, Goal};
 
 const INSTANCES: usize = 1_000;
 const MESSAGES: usize = 20;
-
-#[derive(Debug)]
-struct NoLogs;
-
-impl LogSink for NoLogs {
-    fn line(&self, module: &ModuleId, level: Level, _: &str, line: &str) {
-        if level >= Level::Warn {
-            eprintln!("[{module}] {level}: {line}");
-        }
-    }
-}
 
 /// A mapping of this process, in KiB.
 struct Mapping {
@@ -101,7 +90,7 @@ fn main() {
             allocation: Allocation::OnDemand,
             workers: 2,
             cache: Some(edge_wasm::cache::CompileCache::open(cache.path()).expect("a cache")),
-            logs: Arc::new(NoLogs),
+            logs: Arc::new(support::Complaints),
             observer: None,
             tokio: tokio.handle().clone(),
         },

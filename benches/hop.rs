@@ -13,21 +13,10 @@ use edge_core::{Content, DeviceId, Identity, MessageBuilder, ModuleId, Priority}
 use edge_hub::{Hub, HubConfig, Inbox, Owner, Sender, Wake};
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
 use edge_store::{Commit, Delivery, MemoryLog};
-use edge_wasm::{Allocation, Level, LogSink, RuntimeConfig, Source, WasmRuntime};
+use edge_wasm::{Allocation, RuntimeConfig, Source, WasmRuntime};
 use support::{Bench, Goal};
 
 const BODY: usize = 256;
-
-#[derive(Debug)]
-struct NoLogs;
-
-impl LogSink for NoLogs {
-    fn line(&self, module: &ModuleId, level: Level, _: &str, line: &str) {
-        if level >= Level::Warn {
-            eprintln!("[{module}] {level}: {line}");
-        }
-    }
-}
 
 /// The host at the end of the way: takes what is routed upstream at once, where it is committed.
 #[derive(Default)]
@@ -110,7 +99,7 @@ fn chain(mode: InstanceMode) -> Chain {
             },
             workers: 1,
             cache: None,
-            logs: Arc::new(NoLogs),
+            logs: Arc::new(support::Complaints),
             observer: None,
             tokio: tokio.handle().clone(),
         },

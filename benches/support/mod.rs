@@ -5,7 +5,11 @@
 //! A value is the median of the repetitions, `low` and `high` are their range.
 
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
-#![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a benchmark is for"
+)]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -126,6 +130,18 @@ pub fn percentile(sorted: &[u64], share: f64) -> f64 {
     let index = (last as f64 * share).round() as usize;
     #[allow(clippy::cast_precision_loss, reason = "figures")]
     sorted.get(index).map_or(f64::NAN, |value| *value as f64)
+}
+
+/// Prints what modules complain of, and nothing else: a benchmark's module should have no reason to.
+#[derive(Debug)]
+pub struct Complaints;
+
+impl edge_wasm::LogSink for Complaints {
+    fn line(&self, module: &edge_core::ModuleId, level: edge_wasm::Level, _: &str, line: &str) {
+        if level >= edge_wasm::Level::Warn {
+            eprintln!("[{module}] {level}: {line}");
+        }
+    }
 }
 
 /// A component of `sample-modules`, which `.ci/build-samples` builds.

@@ -1,6 +1,6 @@
 //! `edge new`, from outside: what it writes builds and runs as it is.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

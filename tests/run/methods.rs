@@ -29,6 +29,21 @@ fn a_method_is_called_and_its_answer_printed() {
 }
 
 #[test]
+fn to_names_the_module_whose_method_is_called_also_when_it_takes_no_messages() {
+    let both = || {
+        let command = edge(["run"])
+            .arg(sample("misbehave"))
+            .arg(sample("device_twin"));
+        command.args("--grant state --method getInterval")
+    };
+    let answer = both().args("--to device_twin").output("").code(0).silent();
+    assert_eq!(answer.lines()[0]["payload"], json!({"interval": 5}));
+    let first = both().output("").code(0);
+    assert_eq!(first.lines()[0]["status"], json!(501), "{first:#?}");
+    both().args("--to nobody").output("").code(1).says("nobody");
+}
+
+#[test]
 fn an_unknown_method_is_answered_with_501() {
     let output = device_twin()
         .args("--method getX --method getInterval=1")

@@ -29,24 +29,23 @@ fn ctrl_c_ends_it_while_it_waits_for_input() {
 
 #[test]
 fn ctrl_c_ends_it_while_a_guest_spins_and_says_what_was_left() {
-    let mut running = misbehave().args("--deadline 60s").start();
-    running.send(r#"{"body":1}"#);
-    running.line();
+    let mut running = misbehave().args("--deadline 2s").start();
     running.send(r#"{"body":"spinning","properties":{"do":"loop"}}"#);
     running.send(r#"{"body":"behind"}"#);
-    running.send(r#"{"input":"input2","body":2}"#);
     running.close_input();
+    // From now on it spins for the second time.
+    running.says("attempt 1 of 3");
     let output = interrupted(running).code(130);
     output.says("left unhandled: 2 messages for misbehave/input1");
 }
 
 #[test]
 fn ctrl_c_ends_it_while_a_guest_sleeps() {
-    let mut running = misbehave().start();
-    running.send(r#"{"body":1}"#);
-    running.line();
+    let mut running = misbehave().args("--timeout 2s").start();
     running.send(r#"{"body":"sleeping","properties":{"do":"sleep","ms":20000}}"#);
     running.close_input();
+    // From now on it sleeps for the second time.
+    running.says("attempt 1 of 3");
     interrupted(running)
         .code(130)
         .says("left unhandled: 1 message for misbehave/input1");
@@ -55,9 +54,9 @@ fn ctrl_c_ends_it_while_a_guest_sleeps() {
 #[test]
 fn ctrl_c_ends_it_while_a_message_waits_for_its_retry() {
     let mut running = misbehave().start();
-    running.send(r#"{"body":1}"#);
-    running.line();
     running.send(r#"{"body":"put off","properties":{"do":"retry"}}"#);
+    running.send(r#"{"input":"input2","body":"after it"}"#);
+    running.line();
     running.close_input();
     interrupted(running)
         .code(130)

@@ -9,7 +9,7 @@
     unused_imports,
     reason = "each test program uses a part of this"
 )]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod running;
 mod samples;

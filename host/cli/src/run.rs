@@ -21,7 +21,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -150,9 +150,10 @@ impl Run {
 
     /// Starts whatever brings messages: one from the command line, standard input, or nothing.
     fn feed(&self, events: Sender<Event>) -> Result<(), Exit> {
-        let target = self.target()?;
-        let given = self.args.body.is_some() || !self.args.method.is_empty();
-        let Some(target) = target.filter(|_| !given || self.args.body.is_some()) else {
+        // Where only methods are called, `--to` names a module that need not take messages.
+        let only_methods = self.args.body.is_none() && !self.args.method.is_empty();
+        let target = if only_methods { None } else { self.target()? };
+        let Some(target) = target else {
             // Nothing takes messages, or only methods are called.
             let _ = events.send(Event::InputEnded(Ok(input::Fed::default())));
             return Ok(());
@@ -360,10 +361,10 @@ impl Run {
 fn wait(happened: &Receiver<Event>, end: Option<Instant>) -> Option<Event> {
     const LOOK_AGAIN: Duration = Duration::from_millis(200);
     let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-    match happened.recv_timeout(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN))) {
-        Ok(event) => Some(event),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    // A closed channel is silence too: whatever sent events has ended.
+    happened
+        .recv_timeout(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)))
+        .ok()
 }
 
 /// Waits for the services in the background; says how many there are.

@@ -8,8 +8,8 @@ mod local;
 mod paths;
 
 pub use local::{
-    FeedError, Feeder, Feeders, Interest, LocalConfig, LocalDevice, Skipped, StartError, Take,
-    Upstream, UpstreamError,
+    FeedError, Feeder, Feeders, Interest, LocalConfig, LocalDevice, OnDeadLetter, Skipped,
+    StartError, Take, Upstream, UpstreamError,
 };
 pub use paths::cache_dir;
 

@@ -50,13 +50,16 @@ pub struct LocalConfig {
     pub tokio: tokio::runtime::Handle,
 }
 
+/// Called with every dead letter; must not block.
+pub type OnDeadLetter = Box<dyn Fn(&DeadLetter) + Send + Sync>;
+
 /// Who wants to hear what. All optional.
 #[derive(Default)]
 pub struct Interest {
     /// Hears of compilations.
     pub compiling: Option<Box<dyn CompileObserver>>,
     /// Hears of every dead letter.
-    pub dead_letter: Option<Box<dyn Fn(&DeadLetter) + Send + Sync>>,
+    pub dead_letter: Option<OnDeadLetter>,
 }
 
 impl fmt::Debug for Interest {
@@ -140,7 +143,7 @@ struct Counts {
 
 struct Watch {
     counts: Arc<Counts>,
-    dead_letter: Option<Box<dyn Fn(&DeadLetter) + Send + Sync>>,
+    dead_letter: Option<OnDeadLetter>,
 }
 
 impl Observer for Watch {

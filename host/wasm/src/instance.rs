@@ -9,7 +9,7 @@ use std::time::Instant;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::engine::EPOCH;
+use crate::engine::EPOCH_MILLIS;
 use crate::fault::{Circumstances, Fault, TimedOut};
 use crate::host::{CallMode, GuestFailure, GuestMessage, GuestResponse, HostState};
 use crate::runtime::Prepared;
@@ -20,7 +20,7 @@ type TickFn = TypedFunc<(Arc<str>, u64), (Result<(), GuestFailure>,)>;
 type DesiredFn = TypedFunc<(String, u64), (Result<(), GuestFailure>,)>;
 type InvokeFn = TypedFunc<(String, String), (Result<GuestResponse, String>,)>;
 
-const EPOCH_NANOS: u64 = EPOCH.as_millis() as u64 * 1_000_000;
+const EPOCH_NANOS: u64 = EPOCH_MILLIS * 1_000_000;
 
 /// A component's instance with its memory.
 pub(crate) struct Instance {

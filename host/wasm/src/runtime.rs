@@ -163,7 +163,7 @@ pub struct WasmRuntime {
     logs: Arc<dyn LogSink>,
     observer: Option<Box<dyn CompileObserver>>,
     linked: Mutex<HashMap<Digest, Weak<Linked>>>,
-    linkers: Mutex<Vec<((EngineKind, CallMode), Arc<Linker<HostState>>)>>,
+    linkers: Mutex<Vec<(LinkerKey, Arc<Linker<HostState>>)>>,
 }
 
 impl fmt::Debug for WasmRuntime {
@@ -173,6 +173,9 @@ impl fmt::Debug for WasmRuntime {
             .finish_non_exhaustive()
     }
 }
+
+/// What a linker is for.
+type LinkerKey = (EngineKind, CallMode);
 
 /// A component that passed every check, linked and ready to be instantiated.
 pub struct Prepared {

@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_not_kept_and_the_next_one_is_read() {
-        let mut text = vec![b'x'; (limits::MESSAGE.0 * 8 + 1) as usize];
+        let limit = usize::try_from(limits::MESSAGE.0).expect("fits");
+        let mut text = vec![b'x'; limit * 8 + 1];
         let length = text.len() as u64;
         text.extend_from_slice(b"\nnext");
         assert_eq!(all(&text), [Err(length), Ok(b"next".to_vec())]);

@@ -31,7 +31,7 @@ pub trait Take: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// The taker failed.
-    #[error("output: {0}")]
+    #[error("what goes upstream cannot be handed on")]
     Take(#[from] std::io::Error),
     /// The thread panicked.
     #[error("the output thread panicked")]

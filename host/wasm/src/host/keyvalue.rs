@@ -294,9 +294,12 @@ macro_rules! shared_by_drafts {
     };
 }
 
+/// A page of keys with the cursor of the next, or what went wrong.
+type Page<C> = Result<Result<(Vec<String>, Option<C>), String>>;
+
 /// What a page and a found key look like in the second draft: the cursor is the last key seen.
 mod draft2 {
-    use super::{Bucket, HostState, PAGE, Resource, Result};
+    use super::{Bucket, HostState, PAGE, Page, Resource};
 
     pub(super) use super::wasi::keyvalue0_2_0_draft2::{atomics, batch, store};
 
@@ -311,7 +314,7 @@ mod draft2 {
         state: &mut HostState,
         bucket: &Resource<Bucket>,
         cursor: Option<Cursor>,
-    ) -> Result<Result<(Vec<String>, Option<Cursor>), String>> {
+    ) -> Page<Cursor> {
         let keys = state.list_keys(bucket, cursor.as_deref())?;
         Ok(keys.map(|keys| {
             let next = keys.last().filter(|_| keys.len() == PAGE).cloned();
@@ -322,7 +325,7 @@ mod draft2 {
 
 /// The same in the first draft: the cursor counts the keys seen.
 mod draft1 {
-    use super::{Bucket, HostState, PAGE, Resource, Result};
+    use super::{Bucket, HostState, PAGE, Page, Resource};
 
     pub(super) use super::wasi::keyvalue0_2_0_draft::{atomics, batch, store};
 
@@ -337,7 +340,7 @@ mod draft1 {
         state: &mut HostState,
         bucket: &Resource<Bucket>,
         cursor: Option<Cursor>,
-    ) -> Result<Result<(Vec<String>, Option<Cursor>), String>> {
+    ) -> Page<Cursor> {
         let wanted = cursor.unwrap_or(0);
         let (mut seen, mut after) = (0, None::<String>);
         loop {
