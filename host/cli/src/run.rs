@@ -310,9 +310,7 @@ impl Run {
                 .invoke(&module, &call.name, &call.payload, Duration::from_secs(30))
                 .with_context(|| format!("method {} of {module}", call.name))
                 .map_err(Exit::incomplete)?;
-            self.output
-                .method(&module, &call.name, &answer)
-                .map_err(Exit::incomplete)?;
+            output::method(&module, &call.name, &answer).map_err(Exit::incomplete)?;
         }
         Ok(())
     }
@@ -328,6 +326,8 @@ impl Run {
         for module in stuck {
             say(&format!("module {module} did not stop in time"));
         }
+        // Before anything is called left: what was sent comes out first.
+        let output = self.output.stop(GRACE);
         let mut clean = quiet && !self.service_failed;
         for line in report::left(&self.device.queues()) {
             clean = false;
@@ -341,13 +341,11 @@ impl Run {
             clean = false;
             say(&line);
         }
+        output.map_err(Exit::incomplete)?;
         if let Some(twin) = &self.plan.twin_of {
             let reported = self.device.reported(twin).map_err(Exit::incomplete)?;
-            self.output
-                .reported(twin, &reported)
-                .map_err(Exit::incomplete)?;
+            output::reported(twin, &reported).map_err(Exit::incomplete)?;
         }
-        self.output.stop().map_err(Exit::incomplete)?;
         Ok(match (interrupted, clean) {
             (true, true) if ended => ExitCode::SUCCESS,
             (true, _) => Code::Interrupted.into(),

@@ -174,6 +174,24 @@ impl Inbox {
         });
     }
 
+    /// Gives back what was taken and not begun: it is handed out again, after what has a better
+    /// priority by then.
+    pub fn put_back(&mut self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            if let Some(lane) = self.lanes.iter_mut().find(|l| l.queue == delivery.queue) {
+                lane.next = lane.next.min(delivery.seq);
+            }
+        }
+    }
+
+    /// Not handled because its time to live ended after it was taken.
+    pub fn expired(&self, delivery: &Delivery, commit: &mut Commit) {
+        if let Some(lane) = self.lane(delivery.queue) {
+            self.hub.count_expired(&lane.endpoint, 1);
+        }
+        commit.progress(settled(delivery));
+    }
+
     /// Given up: kept as a dead letter.
     pub fn dead(
         &self,

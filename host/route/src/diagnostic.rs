@@ -133,8 +133,6 @@ codes! {
     InvertedIsNull = "inverted-is-null",
     /// Warning, in strict mode an error: a wildcard before the end of a source.
     InnerWildcard = "inner-wildcard",
-    /// Warning: a source that takes outputs as well.
-    OutputsIncluded = "outputs-included",
     /// Warning, in strict mode an error: an address without `modules` and `inputs`.
     AddressWords = "address-words",
     /// Warning: a wildcard or address that begins a comment.

@@ -185,17 +185,6 @@ fn lint(raw: &RawRoute, parser: &Parser<'_>, warnings: &mut Vec<Diagnostic>) {
             warn(item.span, DiagnosticCode::InnerWildcard, message);
         }
     }
-    if let [messages, modules, module, star] = &raw.source[..]
-        && messages.text.eq_ignore_ascii_case("messages")
-        && modules.text.eq_ignore_ascii_case("modules")
-        && star.text == "*"
-    {
-        let message = format!(
-            "this takes what {0} sends to its outputs as well; for messages without an output add WHERE NOT is_defined({{$outputName}})",
-            module.text
-        );
-        warn(star.span, DiagnosticCode::OutputsIncluded, message);
-    }
     let sink_start = match &raw.sink {
         RawSink::System(span) => span.start,
         RawSink::Function {

@@ -92,8 +92,10 @@ impl ModuleLog {
                 bucket.dropped += 1;
                 return;
             }
-            bucket.tokens -= 1.0;
-            std::mem::take(&mut bucket.dropped)
+            let dropped = std::mem::take(&mut bucket.dropped);
+            // Saying what was dropped is a line as well.
+            bucket.tokens -= if dropped > 0 { 2.0 } else { 1.0 };
+            dropped
         };
         if dropped > 0 {
             self.say_dropped(dropped);

@@ -361,6 +361,11 @@ impl Worker {
             let delivery = &deliveries[index];
             let (queue, hops) = (delivery.queue, delivery.message.hops);
             index += 1;
+            if delivery.expiry.is_some_and(|at| at <= now) {
+                let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
+                self.inbox.expired(delivery, commit);
+                continue;
+            }
             let input = self.input(delivery);
             self.step(prepared).begin(hops, now);
             let message =
@@ -390,6 +395,11 @@ impl Worker {
                 }
                 since_commit = Instant::now();
                 now = hub.now();
+            }
+            if late {
+                // A slow handler: what came meanwhile may have a better priority than the rest.
+                self.inbox.put_back(&deliveries[index..]);
+                return;
             }
         }
     }

@@ -60,8 +60,10 @@ impl Step {
             return Err(SendRefusal::Full);
         }
         let output = Some(output).filter(|name| !name.is_empty());
+        // Now, not when the step began: a slow step's message has its whole time to live before it.
+        let now = self.hub().now();
         self.sender
-            .stage(&mut self.commit, output, content, self.hops, self.now)?;
+            .stage(&mut self.commit, output, content, self.hops, now)?;
         self.flush_if_immediate().map_err(|_| SendRefusal::Full)
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use base64::Engine as _;
 use edge_core::{Message, ModuleId, Source};
@@ -96,52 +97,47 @@ impl Running {
         self.0.has_failed()
     }
 
-    /// Prints the answer of a method.
-    pub(super) fn method(
-        &self,
-        module: &ModuleId,
-        method: &str,
-        answer: &MethodResponse,
-    ) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Answer<'a> {
-            module: &'a str,
-            method: &'a str,
-            status: u32,
-            payload: Body<'a>,
-        }
-        let answer = Answer {
-            module: module.as_str(),
-            method,
-            status: answer.status,
-            payload: Body(answer.payload.as_bytes()),
-        };
-        line(&mut io::stdout().lock(), &answer)
-    }
-
-    /// Prints what a module reports.
-    pub(super) fn reported(&self, module: &ModuleId, section: &Section) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Reported<'a> {
-            module: &'a str,
-            reported: &'a serde_json::Map<String, serde_json::Value>,
-            version: u64,
-        }
-        let reported = Reported {
-            module: module.as_str(),
-            reported: &section.properties,
-            version: section.version,
-        };
-        line(&mut io::stdout().lock(), &reported)
-    }
-
     /// Ends it. A reader that went away is no fault of ours: pipes to `head` end like that.
-    pub(super) fn stop(self) -> Result<(), UpstreamError> {
-        match self.0.stop() {
+    pub(super) fn stop(self, grace: Duration) -> Result<(), UpstreamError> {
+        match self.0.stop(grace) {
             Err(UpstreamError::Take(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             ended => ended,
         }
     }
+}
+
+/// Prints the answer of a method.
+pub(super) fn method(module: &ModuleId, method: &str, answer: &MethodResponse) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        module: &'a str,
+        method: &'a str,
+        status: u32,
+        payload: Body<'a>,
+    }
+    let answer = Answer {
+        module: module.as_str(),
+        method,
+        status: answer.status,
+        payload: Body(answer.payload.as_bytes()),
+    };
+    line(&mut io::stdout().lock(), &answer)
+}
+
+/// Prints what a module reports.
+pub(super) fn reported(module: &ModuleId, section: &Section) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Reported<'a> {
+        module: &'a str,
+        reported: &'a serde_json::Map<String, serde_json::Value>,
+        version: u64,
+    }
+    let reported = Reported {
+        module: module.as_str(),
+        reported: &section.properties,
+        version: section.version,
+    };
+    line(&mut io::stdout().lock(), &reported)
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ pub enum UpstreamError {
     /// The taker failed.
     #[error("what goes upstream cannot be handed on")]
     Take(#[from] std::io::Error),
+    /// Whatever reads the output does not read on.
+    #[error("the output is not read on")]
+    Stuck,
     /// The thread panicked.
     #[error("the output thread panicked")]
     Panicked,
@@ -94,13 +97,20 @@ impl Upstream {
         self.thread.is_finished()
     }
 
-    /// Stops after what it is handing out, and says how it went.
+    /// Hands out what is there, at most for `grace`, and says how it went.
     ///
     /// # Errors
-    /// The taker had failed.
-    pub fn stop(self) -> Result<(), UpstreamError> {
+    /// The taker had failed, or did not come to an end in time: then it is left behind.
+    pub fn stop(self, grace: Duration) -> Result<(), UpstreamError> {
         self.bell.stop.store(true, Ordering::Release);
         self.bell.wake();
+        let until = Instant::now() + grace;
+        while !self.thread.is_finished() {
+            if Instant::now() >= until {
+                return Err(UpstreamError::Stuck);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.thread.join().map_err(|_| UpstreamError::Panicked)??;
         Ok(())
     }
@@ -110,7 +120,9 @@ fn deliver(hub: &Arc<Hub>, bell: Arc<Bell>, mut take: Box<dyn Take>) -> std::io:
     let mut inbox = hub.inbox(Owner::Upstream, bell.clone());
     let mut commit = Commit::new();
     let mut batch: Vec<Delivery> = Vec::new();
-    while !bell.stop.load(Ordering::Acquire) {
+    loop {
+        // Looked at first, so that nothing that was there before is left.
+        let stop = bell.stop.load(Ordering::Acquire);
         let now = hub.now();
         let again = inbox.take(BATCH, now, &mut batch, &mut commit);
         let idle = batch.is_empty();
@@ -124,9 +136,11 @@ fn deliver(hub: &Arc<Hub>, bell: Arc<Bell>, mut take: Box<dyn Take>) -> std::io:
         if let Err(error) = hub.commit(&mut commit) {
             return Err(std::io::Error::other(error));
         }
+        if idle && stop {
+            return Ok(());
+        }
         if idle {
             bell.wait(again.map(|at| Instant::now() + at.since(now)));
         }
     }
-    Ok(())
 }
