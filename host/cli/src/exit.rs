@@ -1,5 +1,6 @@
 //! How the program ends: exit codes, and the one place where errors are printed.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -55,8 +56,46 @@ impl Exit {
     }
 }
 
-/// One line for the user, on standard error, which is never data.
-pub(crate) fn say(line: &str) {
+/// A message for the user, on standard error, which is never data. What modules say can be in it:
+/// control characters would reach the terminal, and a line of theirs could pass for one of ours.
+pub(crate) fn say(text: &str) {
     // Nobody is left to tell when standard error is closed.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
+}
+
+/// Text in which nothing but line breaks and tabs is not printed; lines after the first are indented.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for (number, line) in text.lines().enumerate() {
+        if number > 0 {
+            out.push('\n');
+            if !line.starts_with("  ") {
+                out.push_str("  ");
+            }
+        }
+        for c in line.chars() {
+            match c {
+                '\t' => out.push(c),
+                c if c.is_control() => out.extend(c.escape_default()),
+                c => out.push(c),
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn what_a_module_says_cannot_pass_for_our_own_lines_or_steer_the_terminal() {
+        assert_eq!(printable("plain ä"), "plain ä");
+        assert_eq!(printable("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(printable("a\n[other] error: b"), "a\n  [other] error: b");
+        assert_eq!(printable("trap\n  at f"), "trap\n  at f");
+    }
 }

@@ -128,6 +128,11 @@ impl Run {
                 skipped.module, skipped.why
             ));
         }
+        for route in device.dead_ends() {
+            say(&format!(
+                "route {route} leads to a module that does not run here: what it takes is dropped"
+            ));
+        }
         let output = output::start(&device).map_err(Exit::incomplete)?;
         let services_left = watch_services(&mut device, runtime, &events);
         let watcher = match args.watch {
@@ -276,7 +281,7 @@ impl Run {
     }
 
     /// Lets what was begun come to its end.
-    fn drain(&self, happened: &Receiver<Event>, interrupted: bool) -> Result<Drained, Exit> {
+    fn drain(&mut self, happened: &Receiver<Event>, interrupted: bool) -> Result<Drained, Exit> {
         let deadline = match interrupted {
             true => Instant::now(),
             false => Instant::now() + self.args.drain.0,
@@ -296,8 +301,10 @@ impl Run {
             if Instant::now() >= deadline || self.output.has_failed() {
                 return Ok(Drained::TimeUp);
             }
-            if matches!(happened.try_recv(), Ok(Event::Interrupted)) {
-                return Ok(Drained::Interrupted);
+            match happened.try_recv() {
+                Ok(Event::Interrupted) => return Ok(Drained::Interrupted),
+                Ok(Event::ServiceEnded(module, outcome)) => self.service_ended(&module, outcome),
+                Ok(Event::InputEnded(_) | Event::Changed(_)) | Err(_) => {}
             }
         }
     }

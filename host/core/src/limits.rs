@@ -24,5 +24,9 @@ pub const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Time to live where neither route nor deployment names one; the seed system's default manifest
 /// says the same.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(7_200);
-/// Dead letters kept; the oldest gives way, counted.
+/// Dead letters kept; the oldest gives way.
 pub const DEAD_LETTERS: usize = 10_000;
+/// Bytes of dead letters kept; the oldest give way.
+pub const DEAD_LETTER_BYTES: usize = 32 << 20;
+/// Bytes of a reason that are kept with a dead letter.
+pub const DEAD_REASON: usize = 4 << 10;

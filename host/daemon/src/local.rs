@@ -16,7 +16,7 @@ use edge_hub::{
     Hub, HubConfig, MethodError, MethodResponse, Observer, Section, SendRefusal, Sender, Side,
     Snapshot, SystemClock, TwinError,
 };
-use edge_route::{Mode, Route, RouteEntry, RouteTable};
+use edge_route::{Mode, Route, RouteEndpoint, RouteEntry, RouteTable};
 use edge_store::{Commit, CommitError, DeadLetter, MemoryLog, QueueStatus};
 use edge_wasm::cache::{CacheError, CompileCache};
 use edge_wasm::{
@@ -130,6 +130,7 @@ pub struct LocalDevice {
     modules: Vec<Arc<WasmModule>>,
     services: Vec<(ModuleId, Service)>,
     skipped: Vec<Skipped>,
+    dead_ends: Vec<String>,
     specs: Vec<ModuleSpec>,
     base: PathBuf,
     counts: Arc<Counts>,
@@ -178,10 +179,8 @@ impl LocalDevice {
             Arc::new(SystemClock),
             Some(Box::new(watch)),
         );
-        hub.set_routes(
-            compile(&config.deployment, config.routes)?,
-            config.deployment.time_to_live,
-        );
+        let routes = compile(&config.deployment, config.routes)?;
+        let time_to_live = config.deployment.time_to_live;
 
         let mut modules = config.deployment.modules;
         let fresh = |module: &ModuleSpec| match &module.kind {
@@ -189,7 +188,9 @@ impl LocalDevice {
             ModuleKind::Container { .. } => false,
         };
         let allocation = if modules.iter().any(fresh) {
-            Allocation::Pooling { instances: POOL }
+            Allocation::Pooling {
+                instances: POOL + u32::try_from(modules.len()).unwrap_or(u32::MAX / 8) * 2,
+            }
         } else {
             Allocation::OnDemand
         };
@@ -214,6 +215,7 @@ impl LocalDevice {
             modules: Vec::new(),
             services: Vec::new(),
             skipped: Vec::new(),
+            dead_ends: Vec::new(),
             specs: Vec::new(),
             base: config.base,
             counts,
@@ -240,6 +242,18 @@ impl LocalDevice {
                 }),
             }
         }
+        // A queue that nobody reads would be waited for in vain.
+        let (routes, dead_ends): (Vec<_>, Vec<_>) =
+            routes
+                .into_iter()
+                .partition(|entry| match entry.route.endpoint() {
+                    RouteEndpoint::Upstream => true,
+                    RouteEndpoint::ModuleInput { module, .. } => ready
+                        .iter()
+                        .any(|prepared| prepared.module() == module && prepared.handles_messages()),
+                });
+        device.dead_ends = dead_ends.into_iter().map(|entry| entry.name).collect();
+        device.hub.set_routes(RouteTable::new(routes), time_to_live);
         for prepared in ready {
             if prepared.is_service() {
                 let module = prepared.module().clone();
@@ -302,6 +316,11 @@ impl LocalDevice {
     /// What the deployment names and does not run here.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Routes that lead to an input that nobody reads here: what they would take is dropped.
+    pub fn dead_ends(&self) -> &[String] {
+        &self.dead_ends
     }
 
     /// The files that modules came from, to watch them.
@@ -490,7 +509,7 @@ impl Feeder {
     }
 }
 
-fn compile(deployment: &Deployment, mode: Mode) -> Result<RouteTable, StartError> {
+fn compile(deployment: &Deployment, mode: Mode) -> Result<Vec<RouteEntry>, StartError> {
     let mut entries = Vec::new();
     for spec in &deployment.routes {
         let route = Route::compile(&spec.text, mode).map_err(|diagnostics| {
@@ -515,5 +534,5 @@ fn compile(deployment: &Deployment, mode: Mode) -> Result<RouteTable, StartError
             });
         }
     }
-    Ok(RouteTable::new(entries))
+    Ok(entries)
 }

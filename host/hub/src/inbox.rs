@@ -107,25 +107,31 @@ impl Inbox {
                 }
                 lane.blocked_until = None;
             }
-            let start = out.len();
-            self.hub.log.read(lane.queue, lane.next, max - start, out);
-            if let Some(last) = out[start..].last() {
+            // Read on past what has expired: a reader that gets nothing goes to sleep.
+            loop {
+                let start = out.len();
+                self.hub.log.read(lane.queue, lane.next, max - start, out);
+                let Some(last) = out[start..].last() else {
+                    break;
+                };
                 lane.next = last.seq.next();
-            }
-            let mut expired = 0;
-            let mut kept = start;
-            for index in start..out.len() {
-                if out[index].expiry.is_some_and(|at| at <= now) {
-                    commit.progress(settled(&out[index]));
-                    expired += 1;
-                } else {
-                    out.swap(kept, index);
-                    kept += 1;
+                let mut kept = start;
+                for index in start..out.len() {
+                    if out[index].expiry.is_some_and(|at| at <= now) {
+                        commit.progress(settled(&out[index]));
+                    } else {
+                        out.swap(kept, index);
+                        kept += 1;
+                    }
                 }
-            }
-            if expired > 0 {
+                let expired = out.len() - kept;
                 out.truncate(kept);
-                self.hub.count_expired(&lane.endpoint, expired);
+                if expired > 0 {
+                    self.hub.count_expired(&lane.endpoint, expired);
+                }
+                if kept > start {
+                    break;
+                }
             }
         }
         again
@@ -162,6 +168,12 @@ impl Inbox {
         let delay = delay
             .unwrap_or_else(|| back_off(attempts))
             .min(limits::RETRY_MAX);
+        // A guest that asks for a retry at once must not keep a core busy with it.
+        let delay = if failed {
+            delay
+        } else {
+            delay.max(SHORTEST_RETRY)
+        };
         if let Some(lane) = self.lanes.iter_mut().find(|l| l.queue == delivery.queue) {
             lane.next = delivery.seq;
             lane.blocked_until = Some(now.after(delay));
@@ -237,6 +249,9 @@ fn settled(delivery: &Delivery) -> Progress {
         seq: delivery.seq,
     }
 }
+
+/// Shortest wait of a retry that a handler asks for.
+const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
 /// Doubles from the first wait up to the longest.
 fn back_off(attempts: u32) -> Duration {

@@ -154,7 +154,8 @@ impl Methods {
             self.lock().waits.remove(caller);
         }
         let answer = answer?;
-        self.check_payload(&answer.payload)?;
+        self.check_payload(&answer.payload)
+            .map_err(|error| MethodError::Failed(format!("{target} answered badly: {error}")))?;
         Ok(answer)
     }
 

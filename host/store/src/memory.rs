@@ -36,6 +36,7 @@ struct Inner {
     queues: Vec<Queue>,
     tables: HashMap<Table, BTreeMap<Bytes, Bytes>>,
     dead: VecDeque<DeadLetter>,
+    dead_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -198,10 +199,16 @@ impl MessageLog for MemoryLog {
             };
         }
         for letter in commit.dead.drain(..) {
-            if inner.dead.len() == limits::DEAD_LETTERS {
-                inner.dead.pop_front();
-            }
+            inner.dead_bytes += letter.message.content.size();
             inner.dead.push_back(letter);
+        }
+        while inner.dead.len() > limits::DEAD_LETTERS
+            || inner.dead_bytes > limits::DEAD_LETTER_BYTES
+        {
+            let Some(oldest) = inner.dead.pop_front() else {
+                break;
+            };
+            inner.dead_bytes -= oldest.message.content.size();
         }
         inner.lsn += 1;
         // Both under the lock, so that what is used never dips below zero.

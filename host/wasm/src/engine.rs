@@ -15,8 +15,7 @@ use wasmtime::{
 use crate::address_space;
 
 /// How often the epoch advances: the grain of CPU deadlines.
-pub const EPOCH: Duration = Duration::from_millis(EPOCH_MILLIS);
-pub(crate) const EPOCH_MILLIS: u64 = 10;
+pub const EPOCH: Duration = Duration::from_millis(10);
 
 /// Stack of a guest in bytes. Deeper recursion is a trap.
 const STACK: usize = 512 << 10;

@@ -18,19 +18,22 @@ mod twin;
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use edge_core::deployment::{DirGrant, WasmOptions};
 use edge_core::{ByteSize, Identity, ModuleId};
 use edge_hub::Hub;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{ResourceLimiter, Result};
+use wasmtime::{ResourceLimiter, Result, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub(crate) use http::AllowedOrigins;
 pub(crate) use messages::{GuestFailure, GuestMessage, GuestMessages, GuestResponse};
 
+use crate::engine::EPOCH;
+use crate::fault::TimedOut;
 use crate::logs::{Level, ModuleLog};
 use crate::step::Step;
 
@@ -88,6 +91,8 @@ pub(crate) struct HostState {
     pub(crate) limiter: Limiter,
     /// Nanoseconds that the current call has spent waiting; they do not count as CPU time.
     pub(crate) waited: Arc<AtomicU64>,
+    /// When the current call began, of guests that can wait.
+    pub(crate) armed: Option<Instant>,
     /// There while a call runs.
     pub(crate) step: Option<Box<Step>>,
     wasi: WasiCtx,
@@ -116,6 +121,7 @@ impl HostState {
             messages: GuestMessages::new(shared.options.memory),
             limiter: Limiter::new(shared.options.memory),
             waited: Arc::default(),
+            armed: None,
             step: None,
             wasi: wasi.build(),
             table: ResourceTable::new(),
@@ -123,6 +129,35 @@ impl HostState {
             http_hooks: shared.origins.clone(),
             shared,
         })
+    }
+
+    /// What to do when the epochs of a call are used up: time that the guest has waited is given
+    /// back, within the call's timeout.
+    pub(crate) fn deadline_reached(&self) -> Result<UpdateDeadline> {
+        let Some(armed) = self.armed else {
+            return Ok(UpdateDeadline::Interrupt);
+        };
+        let (elapsed, options) = (armed.elapsed(), &self.shared.options);
+        if elapsed >= options.timeout {
+            return Err(TimedOut(options.timeout).into());
+        }
+        let waited = Duration::from_nanos(self.waited.load(Relaxed));
+        let left = options
+            .deadline
+            .saturating_sub(elapsed.saturating_sub(waited));
+        if left.is_zero() {
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        let ticks = left.as_nanos().div_ceil(EPOCH.as_nanos());
+        Ok(UpdateDeadline::Continue(u64::try_from(ticks).unwrap_or(1)))
+    }
+
+    /// How long the current call may still take, waiting included.
+    pub(crate) fn time_left(&self) -> Duration {
+        match self.armed {
+            Some(armed) => self.shared.options.timeout.saturating_sub(armed.elapsed()),
+            None => Duration::MAX,
+        }
     }
 
     /// The step that the current call belongs to.

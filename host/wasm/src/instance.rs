@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
-use wasmtime::{Store, UpdateDeadline};
 
-use crate::engine::EPOCH_MILLIS;
 use crate::fault::{Circumstances, Fault, TimedOut};
 use crate::host::{CallMode, GuestFailure, GuestMessage, GuestResponse, HostState};
 use crate::runtime::Prepared;
@@ -19,8 +18,6 @@ type HandleFn = TypedFunc<(Arc<str>, Resource<GuestMessage>), (Result<(), GuestF
 type TickFn = TypedFunc<(Arc<str>, u64), (Result<(), GuestFailure>,)>;
 type DesiredFn = TypedFunc<(String, u64), (Result<(), GuestFailure>,)>;
 type InvokeFn = TypedFunc<(String, String), (Result<GuestResponse, String>,)>;
-
-const EPOCH_NANOS: u64 = EPOCH_MILLIS * 1_000_000;
 
 /// A component's instance with its memory.
 pub(crate) struct Instance {
@@ -50,14 +47,7 @@ impl Instance {
         state.step = step.take();
         let mut store = Store::new(prepared.pre().engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(|mut cx| {
-            // Ticks that passed while the host made the guest wait are given back.
-            let waited = cx.data_mut().waited.swap(0, Relaxed);
-            Ok(match waited / EPOCH_NANOS {
-                0 => UpdateDeadline::Interrupt,
-                more => UpdateDeadline::Continue(more),
-            })
-        });
+        store.epoch_deadline_callback(|cx| cx.data().deadline_reached());
         let mut instance = Self {
             store,
             handle: None,
@@ -178,7 +168,11 @@ impl Instance {
 
     /// Begins a call's time.
     fn arm(&mut self) {
-        self.store.data_mut().waited.store(0, Relaxed);
+        let waits = self.prepared.mode() == CallMode::Async;
+        let state = self.store.data_mut();
+        state.waited.store(0, Relaxed);
+        // A guest that never waits uses up its deadline by the clock; its call need not look at it.
+        state.armed = waits.then(Instant::now);
         self.store
             .set_epoch_deadline(self.prepared.deadline_ticks());
     }

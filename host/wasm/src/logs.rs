@@ -1,6 +1,7 @@
 //! What guests log: `wasi:logging`, standard output and standard error, one line at a time and no
 //! faster than the module's rate.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -45,8 +46,26 @@ pub trait LogSink: Send + Sync + fmt::Debug {
 
 /// Longest line in bytes; the rest is cut off and said to be.
 const MAX_LINE: usize = 8 << 10;
+/// Longest context in bytes.
+const MAX_CONTEXT: usize = 128;
 /// A burst may be this many seconds' worth of lines.
 const BURST_SECONDS: u32 = 10;
+
+/// At most so many bytes of a guest's text, and how many are missing.
+pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most)
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0);
+    Cow::Owned(format!(
+        "{} … ({} bytes cut off)",
+        &text[..end],
+        text.len() - end
+    ))
+}
 
 /// The log of one module, with its rate.
 #[derive(Debug)]
@@ -100,16 +119,12 @@ impl ModuleLog {
         if dropped > 0 {
             self.say_dropped(dropped);
         }
-        if line.len() <= MAX_LINE {
-            self.sink.line(&self.module, level, context, line);
-        } else {
-            let end = (0..=MAX_LINE)
-                .rev()
-                .find(|i| line.is_char_boundary(*i))
-                .unwrap_or(0);
-            let cut = format!("{} … ({} bytes cut off)", &line[..end], line.len() - end);
-            self.sink.line(&self.module, level, context, &cut);
-        }
+        self.sink.line(
+            &self.module,
+            level,
+            &cut(context, MAX_CONTEXT),
+            &cut(line, MAX_LINE),
+        );
     }
 
     /// Says what was dropped and not told yet.
@@ -125,7 +140,8 @@ impl ModuleLog {
 
     /// The host's own word on this module; not limited.
     pub(crate) fn host(&self, level: Level, line: &str) {
-        self.sink.line(&self.module, level, "", line);
+        self.sink
+            .line(&self.module, level, "", &cut(line, MAX_LINE));
     }
 
     fn say_dropped(&self, dropped: u64) {

@@ -16,7 +16,7 @@ use edge_store::{DeadReason, Delivery};
 use crate::fault::Fault;
 use crate::host::{GuestFailure, GuestMessage};
 use crate::instance::{Called, Instance};
-use crate::logs::Level;
+use crate::logs::{Level, cut};
 use crate::runtime::{Prepared, WasmRuntime};
 use crate::scheduler::{Outcome, Place, Scheduler, Task};
 use crate::step::Step;
@@ -29,6 +29,8 @@ const SLICE: Duration = Duration::from_millis(2);
 const COMMIT_WITHIN: Duration = Duration::from_micros(200);
 /// A commit with more keys than this is done at once: looking a key up in it takes time.
 const MANY_KEYS: usize = 64;
+/// And one with more bytes than this: the log's limit is looked at between commits.
+const MANY_BYTES: usize = 1 << 20;
 /// Wait before a commit that the log refused is tried again with its steps.
 const REFUSED_BACK_OFF: Duration = Duration::from_millis(100);
 /// Calls that wait for their turn; one more is refused.
@@ -82,20 +84,6 @@ impl WasmRuntime {
     /// Starts a module: from now on it gets its messages, timers, twin changes and methods.
     pub fn start(&self, prepared: Arc<Prepared>) -> Arc<WasmModule> {
         let shared = prepared.shared().clone();
-        let now = Instant::now();
-        let timers = shared
-            .options
-            .timers
-            .iter()
-            .filter(|_| prepared.handles_timers());
-        let timers = timers
-            .map(|(name, period)| Timer {
-                name: name.as_str().into(),
-                period: *period,
-                next: now + *period,
-                retries: 0,
-            })
-            .collect();
         let waker = Arc::new(Waker::default());
         let module = Arc::new_cyclic(|me: &Weak<WasmModule>| WasmModule {
             scheduler: self.scheduler.clone(),
@@ -112,28 +100,12 @@ impl WasmRuntime {
                     self.hub.sender(shared.identity.clone()),
                 ))),
                 deliveries: Vec::new(),
-                timers,
+                timers: timers(&prepared, &[]),
                 inputs: Vec::new(),
             }),
             prepared: Mutex::new(prepared.clone()),
         });
-        if prepared.handles_methods() {
-            self.hub
-                .methods()
-                .register(shared.identity.clone(), module.clone());
-        }
-        if prepared.exports().desired.is_some() {
-            self.hub
-                .listen_to_twin(&shared.identity, Some(module.clone()));
-            match self.hub.twin(&shared.identity, Side::Desired, None) {
-                Ok(section) if section.version > 0 => {
-                    let all = serde_json::Value::Object(section.properties).to_string();
-                    module.desired_changed(all, section.version);
-                }
-                Ok(_) => {}
-                Err(error) => shared.log.host(Level::Error, &error.to_string()),
-            }
-        }
+        module.register(&prepared);
         // What arrived before this is found by the first turn.
         let _ = waker.0.set(module.clone());
         module.wake();
@@ -154,6 +126,32 @@ impl Wake for Waker {
 }
 
 impl WasmModule {
+    /// Hears of what this build has handlers for, and of nothing else.
+    fn register(&self, prepared: &Prepared) {
+        let Some(me) = self.me.upgrade() else {
+            return;
+        };
+        let shared = prepared.shared();
+        let (hub, identity) = (&shared.hub, &shared.identity);
+        match prepared.handles_methods() {
+            true => hub.methods().register(identity.clone(), me.clone()),
+            false => hub.methods().unregister(identity),
+        }
+        if prepared.exports().desired.is_none() {
+            hub.listen_to_twin(identity, None);
+            return;
+        }
+        hub.listen_to_twin(identity, Some(me));
+        match hub.twin(identity, Side::Desired, None) {
+            Ok(section) if section.version > 0 => {
+                let all = serde_json::Value::Object(section.properties).to_string();
+                self.desired_changed(all, section.version);
+            }
+            Ok(_) => {}
+            Err(error) => shared.log.host(Level::Error, &error.to_string()),
+        }
+    }
+
     /// What it runs at present.
     pub fn prepared(&self) -> Arc<Prepared> {
         self.prepared
@@ -238,7 +236,13 @@ impl Task for WasmModule {
     }
 
     fn run(&self) -> Outcome {
-        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = self.worker.lock().unwrap_or_else(|poisoned| {
+            // Host code panicked in the middle of a turn: whatever it had begun is begun anew.
+            self.worker.clear_poison();
+            let mut worker = poisoned.into_inner();
+            worker.recover(&self.prepared());
+            worker
+        });
         let end = Instant::now() + SLICE;
         loop {
             if self.stopping.load(Ordering::Acquire) {
@@ -249,6 +253,8 @@ impl Task for WasmModule {
             let worked = match control {
                 Some(Control::Swap(next)) => {
                     worker.drop_instance();
+                    worker.timers = timers(&next, &worker.timers);
+                    self.register(&next);
                     *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = next;
                     Worked::Some
                 }
@@ -256,7 +262,7 @@ impl Task for WasmModule {
                     worker.control(&prepared, control);
                     Worked::Some
                 }
-                None => worker.messages_and_timers(&prepared),
+                None => worker.messages_and_timers(&prepared, &self.stopping),
             };
             match worked {
                 Worked::Nothing(again) => return Outcome::Idle(again),
@@ -267,6 +273,24 @@ impl Task for WasmModule {
     }
 }
 
+/// The timers of a build. Those that were running keep their times.
+fn timers(prepared: &Prepared, running: &[Timer]) -> Vec<Timer> {
+    if !prepared.handles_timers() {
+        return Vec::new();
+    }
+    let now = Instant::now();
+    let timer = |(name, period): (&String, &Duration)| {
+        let known = running.iter().find(|timer| &*timer.name == name.as_str());
+        Timer {
+            name: name.as_str().into(),
+            period: *period,
+            next: known.map_or(now + *period, |timer| timer.next),
+            retries: 0,
+        }
+    };
+    prepared.shared().options.timers.iter().map(timer).collect()
+}
+
 enum Worked {
     Some,
     Nothing(Option<Instant>),
@@ -275,6 +299,15 @@ enum Worked {
 impl Worker {
     fn step(&mut self, prepared: &Prepared) -> &mut Step {
         current(&mut self.instance, &mut self.step, prepared)
+    }
+
+    /// Forgets a turn that was not brought to its end.
+    fn recover(&mut self, prepared: &Prepared) {
+        self.drop_instance();
+        self.step(prepared).commit.clear();
+        self.deliveries.clear();
+        let now = prepared.shared().hub.now();
+        self.inbox.rewind(REFUSED_BACK_OFF, now);
     }
 
     fn drop_instance(&mut self) {
@@ -311,6 +344,7 @@ impl Worker {
     fn commit(&mut self, prepared: &Prepared) -> bool {
         let shared = prepared.shared();
         let step = self.step(prepared);
+        step.staged_bytes = 0;
         let Err(error) = shared.hub.commit(&mut step.commit) else {
             return true;
         };
@@ -323,7 +357,7 @@ impl Worker {
         false
     }
 
-    fn messages_and_timers(&mut self, prepared: &Arc<Prepared>) -> Worked {
+    fn messages_and_timers(&mut self, prepared: &Arc<Prepared>, stopping: &AtomicBool) -> Worked {
         let timer = self.due_timer(prepared);
         if !prepared.handles_messages() {
             return timer;
@@ -334,7 +368,7 @@ impl Worker {
         let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
         let again = self.inbox.take(BATCH, now, &mut deliveries, commit);
         let any = !deliveries.is_empty();
-        self.handle_all(prepared, &mut deliveries, now);
+        self.handle_all(prepared, &mut deliveries, now, stopping);
         deliveries.clear();
         self.deliveries = deliveries;
         // Also what merely expired is progress.
@@ -353,6 +387,7 @@ impl Worker {
         prepared: &Arc<Prepared>,
         deliveries: &mut Vec<Delivery>,
         mut now: Timestamp,
+        stopping: &AtomicBool,
     ) {
         let hub = prepared.shared().hub.clone();
         let mut since_commit = Instant::now();
@@ -380,7 +415,8 @@ impl Worker {
                     at <= index || other.queue != queue
                 });
             }
-            let many_keys = self.step(prepared).commit.puts().len() > MANY_KEYS;
+            let step = self.step(prepared);
+            let much = step.commit.puts().len() > MANY_KEYS || step.staged_bytes > MANY_BYTES;
             let mut late = false;
             if index >= look_at_clock {
                 let elapsed = since_commit.elapsed();
@@ -389,14 +425,14 @@ impl Worker {
                 let stride = if elapsed < COMMIT_WITHIN / 8 { 8 } else { 1 };
                 look_at_clock = index + stride;
             }
-            if late || many_keys || blocked {
+            if late || much || blocked {
                 if !self.commit(prepared) {
                     return;
                 }
                 since_commit = Instant::now();
                 now = hub.now();
             }
-            if late {
+            if late || stopping.load(Ordering::Acquire) {
                 // A slow handler: what came meanwhile may have a better priority than the rest.
                 self.inbox.put_back(&deliveries[index..]);
                 return;
@@ -435,7 +471,12 @@ impl Worker {
                 true
             }
             Ok(Err(GuestFailure::Reject(why))) => {
-                inbox.dead(delivery, DeadReason::Rejected(why), now, commit);
+                inbox.dead(
+                    delivery,
+                    DeadReason::Rejected(cut(&why, limits::DEAD_REASON).into_owned()),
+                    now,
+                    commit,
+                );
                 false
             }
             Err(fault) => {
@@ -453,7 +494,12 @@ impl Worker {
                     inbox.retry(delivery, delay, true, now, commit);
                     true
                 } else {
-                    inbox.dead(delivery, DeadReason::Failed(fault.full()), now, commit);
+                    inbox.dead(
+                        delivery,
+                        DeadReason::Failed(cut(&fault.full(), limits::DEAD_REASON).into_owned()),
+                        now,
+                        commit,
+                    );
                     false
                 }
             }

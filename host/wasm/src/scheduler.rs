@@ -48,9 +48,12 @@ pub(crate) trait Task: Send + Sync + 'static {
     fn place(&self) -> &Place;
 }
 
-/// Whether a task waits, runs, or has to run again.
+/// Whether a task waits, runs, or has to run again; and when the clock will wake it next.
 #[derive(Debug, Default)]
-pub(crate) struct Place(AtomicU8);
+pub(crate) struct Place {
+    state: AtomicU8,
+    due: Mutex<Option<Instant>>,
+}
 
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
@@ -150,7 +153,7 @@ impl Scheduler {
 
     /// Gives a task a turn, soon. Waking one that waits or runs already costs next to nothing.
     pub(crate) fn wake(&self, task: &Arc<dyn Task>) {
-        let place = &task.place().0;
+        let place = &task.place().state;
         loop {
             let (from, to) = match place.load(Ordering::Acquire) {
                 IDLE => (IDLE, QUEUED),
@@ -226,16 +229,16 @@ impl Scheduler {
     }
 
     fn slice(&self, task: Arc<dyn Task>) {
-        self.0.slices.fetch_add(1, Ordering::Relaxed);
-        self.start_clock();
-        task.place().0.store(RUNNING, Ordering::Release);
+        let first = self.0.slices.fetch_add(1, Ordering::AcqRel) == 0;
+        self.start_clock(first);
+        task.place().state.store(RUNNING, Ordering::Release);
         // A panic in host code ends this slice, not the worker; the task's lock tells the next one.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.run()));
         let outcome = outcome.unwrap_or_else(|_| {
             tracing::error!("a module's slice panicked");
             Outcome::Idle(None)
         });
-        let place = &task.place().0;
+        let place = &task.place().state;
         if let Outcome::Idle(again) = outcome {
             if let Some(at) = again {
                 self.wake_at(at, &task);
@@ -249,31 +252,49 @@ impl Scheduler {
         self.enqueue(task);
     }
 
-    /// Wakes a task at a time, unless it is gone by then.
+    /// Wakes a task at a time, unless it is gone by then. One entry a task: a later one than it has
+    /// is asked for again when that one has come.
     pub(crate) fn wake_at(&self, at: Instant, task: &Arc<dyn Task>) {
         let mut clock = self.0.clock();
+        {
+            let mut due = task
+                .place()
+                .due
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if due.is_some_and(|due| due <= at) {
+                return;
+            }
+            *due = Some(at);
+        }
+        let earliest = clock.due.peek().is_none_or(|due| at < due.0.at);
         clock.due.push(Reverse(Due {
             at,
             task: Arc::downgrade(task),
         }));
         self.ensure_clock(&mut clock);
-        drop(clock);
-        self.0.clock_wake.notify_one();
+        if earliest {
+            self.0.clock_wake.notify_one();
+        }
     }
 
     /// From now on the epoch advances also while no task runs.
     pub(crate) fn keep_ticking(&self) {
-        self.0.always_ticks.store(true, Ordering::Relaxed);
-        self.ensure_clock(&mut self.0.clock());
+        let mut clock = self.0.clock();
+        self.0.always_ticks.store(true, Ordering::Release);
         self.0.clock_sleeps.store(false, Ordering::Release);
+        self.ensure_clock(&mut clock);
         self.0.clock_wake.notify_one();
     }
 
-    fn start_clock(&self) {
-        if self.0.clock_sleeps.swap(false, Ordering::AcqRel) {
-            self.0.clock_wake.notify_one();
-        } else if self.0.slices.load(Ordering::Relaxed) == 1 {
+    fn start_clock(&self, first: bool) {
+        if first {
             self.ensure_clock(&mut self.0.clock());
+        }
+        if self.0.clock_sleeps.swap(false, Ordering::AcqRel) {
+            // Under its lock, so that the word cannot fall between its look and its sleep.
+            let _clock = self.0.clock();
+            self.0.clock_wake.notify_one();
         }
     }
 
@@ -296,13 +317,25 @@ impl Scheduler {
     fn keep_time(&self) {
         let shared = &self.0;
         let (mut seen, mut quiet_since) = (0, Instant::now());
+        let mut next_tick = Instant::now() + EPOCH;
         let mut clock = shared.clock();
         while !shared.closed.load(Ordering::Acquire) {
             let now = Instant::now();
+            // Only the time makes an epoch pass, however often something else wakes this thread.
+            let ticked = now >= next_tick;
+            if ticked {
+                (shared.on_tick)();
+                next_tick = now + EPOCH;
+            }
             while clock.due.peek().is_some_and(|due| due.0.at <= now) {
                 if let Some(Reverse(due)) = clock.due.pop()
                     && let Some(task) = due.task.upgrade()
                 {
+                    *task
+                        .place()
+                        .due
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = None;
                     drop(clock);
                     self.wake(&task);
                     clock = shared.clock();
@@ -316,28 +349,33 @@ impl Scheduler {
             if running || slices != seen || shared.always_ticks.load(Ordering::Relaxed) {
                 quiet_since = now;
             }
-            if waiting && slices == seen {
+            if ticked && waiting && slices == seen {
                 // A whole tick without a new slice while somebody waits: every worker is stuck.
                 let mut run = shared.run();
                 if run.idle == 0 && run.workers < MAX_WORKERS {
                     self.add_worker(&mut run);
                 }
             }
-            seen = slices;
+            if ticked {
+                seen = slices;
+            }
             let until_due = clock
                 .due
                 .peek()
                 .map(|due| due.0.at.saturating_duration_since(now));
             let quiet = now.duration_since(quiet_since) >= CLOCK_LINGERS;
             let wait = match (quiet, until_due) {
-                (false, due) => due.map_or(EPOCH, |due| due.min(EPOCH)),
+                (false, due) => {
+                    let tick = next_tick.saturating_duration_since(now);
+                    due.map_or(tick, |due| due.min(tick))
+                }
                 (true, Some(due)) => due,
                 (true, None) => Duration::from_secs(3600),
             };
             if quiet {
                 shared.clock_sleeps.store(true, Ordering::Release);
                 // A slice may have begun between the look and the flag: then it did not see it.
-                if shared.slices.load(Ordering::Acquire) != seen {
+                if shared.slices.load(Ordering::Acquire) != slices {
                     shared.clock_sleeps.store(false, Ordering::Release);
                     continue;
                 }
@@ -347,7 +385,6 @@ impl Scheduler {
                 .wait_timeout(clock, wait)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            (shared.on_tick)();
         }
     }
 

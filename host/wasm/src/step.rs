@@ -10,6 +10,9 @@ use edge_store::{Commit, CommitError, Put, Savepoint, Table};
 /// Keys that one step may set or delete.
 const PUTS_PER_STEP: usize = 1_000;
 
+/// Bytes of messages and values that one step may send and set.
+const BYTES_PER_STEP: usize = 16 << 20;
+
 /// What a handler's call has done so far, to be committed with its result or taken back. Several
 /// steps of one module may share a commit: each is rolled back by itself.
 #[derive(Debug)]
@@ -21,6 +24,10 @@ pub(crate) struct Step {
     pub(crate) now: Timestamp,
     hops: u8,
     begin: Option<Savepoint>,
+    /// Bytes that this step has sent and set.
+    bytes: usize,
+    /// The same of all steps since the last commit.
+    pub(crate) staged_bytes: usize,
 }
 
 impl Step {
@@ -32,6 +39,8 @@ impl Step {
             immediate: false,
             hops: 0,
             begin: None,
+            bytes: 0,
+            staged_bytes: 0,
         }
     }
 
@@ -44,6 +53,7 @@ impl Step {
         self.now = now;
         self.hops = hops.saturating_add(1);
         self.begin = Some(self.commit.savepoint());
+        self.bytes = 0;
     }
 
     /// Takes back all that the step did.
@@ -54,9 +64,10 @@ impl Step {
     }
 
     pub(crate) fn send(&mut self, output: &str, content: Arc<Content>) -> Result<(), SendRefusal> {
-        if let Some(begin) = self.begin
-            && self.commit.messages_since(begin) >= limits::SENDS_PER_STEP
-        {
+        let sends = self
+            .begin
+            .map_or(0, |begin| self.commit.messages_since(begin));
+        if sends >= limits::SENDS_PER_STEP || !self.take_bytes(content.size()) {
             return Err(SendRefusal::Full);
         }
         let output = Some(output).filter(|name| !name.is_empty());
@@ -80,13 +91,36 @@ impl Step {
         key: Bytes,
         value: Option<Bytes>,
     ) -> Result<(), String> {
-        if let Some(begin) = self.begin
-            && self.commit.puts_since(begin) >= PUTS_PER_STEP
-        {
-            return Err(format!("a step sets at most {PUTS_PER_STEP} keys"));
-        }
+        self.admit_put(key.len() + value.as_ref().map_or(0, Bytes::len))?;
         self.commit.put(Put { table, key, value });
         self.flush_if_immediate().map_err(|error| error.to_string())
+    }
+
+    /// Makes sure that the step may set one more key, with this many bytes.
+    pub(crate) fn admit_put(&mut self, bytes: usize) -> Result<(), String> {
+        let puts = self.begin.map_or(0, |begin| self.commit.puts_since(begin));
+        if puts >= PUTS_PER_STEP {
+            return Err(format!("a step sets at most {PUTS_PER_STEP} keys"));
+        }
+        if !self.take_bytes(bytes) {
+            return Err(format!(
+                "a step sends and sets at most {BYTES_PER_STEP} bytes"
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_bytes(&mut self, bytes: usize) -> bool {
+        if self.immediate {
+            return true;
+        }
+        let all = self.bytes.saturating_add(bytes);
+        if all > BYTES_PER_STEP {
+            return false;
+        }
+        self.bytes = all;
+        self.staged_bytes = self.staged_bytes.saturating_add(bytes);
+        true
     }
 
     pub(crate) fn flush_if_immediate(&mut self) -> Result<(), CommitError> {

@@ -51,7 +51,8 @@ pub(crate) struct Args {
     /// Call a direct method when the messages are handled; the payload is JSON, null if not given.
     #[arg(long, value_name = "NAME[=PAYLOAD]", help_heading = "Messages")]
     pub(crate) method: Vec<Call>,
-    /// A JSON file with `desired`, and if wanted `reported`, properties of the module's twin.
+    /// A JSON file `{"desired": {…}}`: the desired properties of the module's twin. What the module
+    /// reports is printed at the end.
     #[arg(long, value_name = "FILE", help_heading = "Messages")]
     pub(crate) twin: Option<PathBuf>,
 

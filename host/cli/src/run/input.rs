@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use edge_core::{Content, EndpointId, MessageBuilder, limits};
 use edge_daemon::{Feeder, Feeders, LocalDevice};
 use serde::Deserialize;
@@ -13,6 +13,11 @@ use serde_json::value::RawValue;
 
 use super::args::{Format, Pair};
 use crate::exit::{Exit, say};
+
+/// Longest name of an input in bytes.
+const MAX_INPUT: usize = 128;
+/// Inputs that envelopes may name.
+const MAX_INPUTS: usize = 256;
 
 /// What became of the input.
 #[derive(Debug, Default)]
@@ -39,17 +44,29 @@ impl Inputs {
     }
 
     /// The feeder of an input; of the target if none is named.
-    fn feeder(&mut self, input: Option<&str>) -> &mut Feeder {
+    fn feeder(&mut self, input: Option<&str>) -> anyhow::Result<&mut Feeder> {
+        if let Some(name) = input {
+            let bad = |c: char| c.is_control() || matches!(c, '/' | '#' | '+');
+            ensure!(
+                !name.is_empty() && name.len() <= MAX_INPUT && !name.contains(bad),
+                "{name:?} is no name for an input: expected 1 to {MAX_INPUT} bytes without '/', '#', '+' or control characters"
+            );
+        }
         let endpoint = match (&self.target, input) {
             (EndpointId::ModuleInput { module, .. }, Some(input)) => {
                 EndpointId::module_input(module.clone(), input)
             }
             (target, _) => target.clone(),
         };
+        ensure!(
+            self.feeders.len() < MAX_INPUTS || self.feeders.contains_key(&endpoint),
+            "more than {MAX_INPUTS} different inputs"
+        );
         let make = &self.make;
-        self.feeders
+        Ok(self
+            .feeders
             .entry(endpoint)
-            .or_insert_with_key(|endpoint| make.of(endpoint))
+            .or_insert_with_key(|endpoint| make.of(endpoint)))
     }
 }
 
@@ -129,7 +146,7 @@ pub(super) fn lines(
 }
 
 fn feed(inputs: &mut Inputs, input: Option<&str>, content: Arc<Content>) -> anyhow::Result<()> {
-    Ok(inputs.feeder(input).feed(content, None)?)
+    Ok(inputs.feeder(input)?.feed(content, None)?)
 }
 
 fn envelope(line: &[u8], properties: &[Pair]) -> anyhow::Result<(Option<String>, Arc<Content>)> {

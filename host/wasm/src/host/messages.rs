@@ -288,8 +288,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
             for (name, value) in set {
                 content.properties.set(name, value);
             }
-            let held = content.properties.size();
-            derived(&mut cx, message, content, held)
+            derived(&mut cx, message, content)
         },
     )?;
     types.func_wrap(
@@ -297,12 +296,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
         |mut cx: Cx, (this, body): (Handle, WasmList<u8>)| {
             let body = Bytes::copy_from_slice(body.as_le_slice(&cx));
             let message = cx.data().messages.get(&this)?.clone();
-            let held = body.len();
             let content = Content {
                 body,
                 ..Content::clone(&message.content)
             };
-            derived(&mut cx, message, content, held)
+            derived(&mut cx, message, content)
         },
     )?;
     types.func_wrap(
@@ -319,8 +317,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
                     None => return Ok((Err(name),)),
                 }
             }
-            let held = content.system.size();
-            let (handle,) = derived(&mut cx, message, content, held)?;
+            let (handle,) = derived(&mut cx, message, content)?;
             Ok((Ok(handle),))
         },
     )?;
@@ -351,7 +348,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> Result<()> {
 
 fn new_message(cx: &mut Cx, content: Content) -> Result<(Handle,)> {
     let state = cx.data_mut();
-    let held = content.size();
     let Identity::Module(device, module) = &state.shared.identity else {
         bail!("a module has a module's identity");
     };
@@ -367,11 +363,12 @@ fn new_message(cx: &mut Cx, content: Content) -> Result<(Handle,)> {
         input: None,
         held: 0,
     };
-    derived(cx, message, content, held)
+    derived(cx, message, content)
 }
 
-/// Holds `from` with other content, of which `held` bytes are new.
-fn derived(cx: &mut Cx, from: GuestMessage, content: Content, held: usize) -> Result<(Handle,)> {
+/// Holds `from` with other content. All of it counts as held, shared or not: the handle keeps it.
+fn derived(cx: &mut Cx, from: GuestMessage, content: Content) -> Result<(Handle,)> {
+    let held = content.size();
     let rep = cx.data_mut().messages.insert(GuestMessage {
         content: Arc::new(content),
         held: held.saturating_add(HELD_COST),

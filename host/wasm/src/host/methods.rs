@@ -42,12 +42,21 @@ impl Host for HostState {
         };
         let timeout = timeout
             .map_or(DEFAULT_TIMEOUT, Duration::from_nanos)
-            .min(MAX_TIMEOUT);
+            .min(MAX_TIMEOUT)
+            .min(self.time_left());
         let begin = Instant::now();
         let caller = Some(&self.shared.identity);
-        let answer = hub
-            .methods()
-            .invoke(caller, &target, &name, &payload, timeout);
+        let call = || {
+            hub.methods()
+                .invoke(caller, &target, &name, &payload, timeout)
+        };
+        // Modules wait on a worker, which the scheduler replaces; a service waits on a thread that
+        // others need.
+        let in_service = self.step.as_ref().is_some_and(|step| step.immediate);
+        let answer = match in_service {
+            true => tokio::task::block_in_place(call),
+            false => call(),
+        };
         let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.waited.fetch_add(nanos, Relaxed);
         Ok(match answer {

@@ -36,6 +36,9 @@ impl Host for HostState {
     fn update_reported(&mut self, patch: String) -> Result<Result<u64, TwinError>> {
         let identity = self.shared.identity.clone();
         let step = self.step()?;
+        if let Err(why) = step.admit_put(patch.len()) {
+            return Ok(Err(TwinError::Invalid(why)));
+        }
         let hub = step.hub().clone();
         let updated = hub
             .stage_reported(&mut step.commit, &identity, &patch)
