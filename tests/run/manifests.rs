@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Edge, edge, sample_as};
+use crate::support::{Edge, edge, sample, sample_as};
 
 /// A folder with a manifest and the components that it names.
 struct Deployment {
@@ -359,4 +359,32 @@ fn a_warning_does_not_keep_a_manifest_from_running() {
         .code(0)
         .says("warning: unknown key \"statsu\" is ignored")
         .prints([json!("x")]);
+}
+
+#[test]
+fn a_route_to_a_module_that_does_not_run_here_is_named_and_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(sample("filter"), dir.path().join("filter.wasm")).unwrap();
+    let manifest = serde_json::json!({"modulesContent": {
+        "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": {
+            "filter": {"type": "wasm", "settings": {"image": "file:filter.wasm"}},
+            "logger": {"type": "docker", "settings": {"image": "example/logger:1"}},
+        }}},
+        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {
+            "log": "FROM /messages/modules/filter/outputs/* INTO BrokeredEndpoint(\"/modules/logger/inputs/in\")",
+            "up": "FROM /messages/modules/filter/outputs/* INTO $upstream",
+        }}},
+    }});
+    let path = dir.path().join("m.json");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    // More than a feeder lets wait in all queues.
+    let lines = "{\"temperature\":31}\n".repeat(10_000);
+    let output = edge(["run", "--manifest"])
+        .arg(path)
+        .args("--to filter")
+        .output(&lines);
+    let output = output
+        .code(0)
+        .says("route log leads to a module that does not run here");
+    assert_eq!(output.bodies().len(), 10_000);
 }

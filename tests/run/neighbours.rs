@@ -71,3 +71,18 @@ fn a_message_that_one_module_fails_at_reaches_the_others() {
         .says("2 messages rejected")
         .prints([json!(1), json!(2)]);
 }
+
+#[test]
+fn a_busy_timer_does_not_shorten_the_deadlines_of_others() {
+    let begin = std::time::Instant::now();
+    let running = edge(["run"])
+        .arg(sample("misbehave"))
+        .arg(sample("sensor"))
+        .args("--to misbehave --grant state --timer t=1ms --deadline 300ms --property do=loop --body x")
+        .start();
+    running.says("after 3 attempts");
+    // Three calls, each of which had its whole deadline.
+    assert!(begin.elapsed().as_millis() >= 900, "{:?}", begin.elapsed());
+    running.interrupt();
+    running.end();
+}

@@ -28,6 +28,8 @@ mod hub;
 mod inbox;
 mod methods;
 mod sender;
+#[cfg(test)]
+mod tests;
 mod twins;
 
 pub use clock::{Clock, SystemClock};
