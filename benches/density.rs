@@ -164,7 +164,7 @@ fn main() {
     );
     bench.figure(
         "of it touched by the guest",
-        "RSS",
+        "PSS",
         "KiB",
         &[each(touched)],
         Goal::None,
