@@ -186,7 +186,7 @@ impl Chain {
     }
 
     /// Nanoseconds from intended sending time to the collector, sorted; open loop.
-    fn latencies(&mut self, per_second: u64, seconds: f64) -> Vec<u64> {
+    fn latencies(&mut self, per_second: u64, seconds: f64, here: bool) -> Vec<u64> {
         let before = self.collector.taken.load(Ordering::Relaxed);
         let period = Duration::from_nanos(1_000_000_000 / per_second);
         let mut commit = Commit::new();
@@ -204,7 +204,12 @@ impl Chain {
             self.generator
                 .stage(&mut commit, Some("out"), content, 0, now)
                 .expect("taken");
-            self.hub.commit(&mut commit).expect("committed");
+            let hub = self.hub.clone();
+            match here {
+                true => self.runtime.run_here(|| hub.commit(&mut commit)),
+                false => hub.commit(&mut commit),
+            }
+            .expect("committed");
             count += 1;
         }
         self.wait(before + u64::from(count));
@@ -223,23 +228,34 @@ fn main() {
         (1_000_000, 5.0)
     };
 
-    let case = "resident, 256 B, single message at 1 000/s";
-    if bench.wants(case) {
-        let mut resident = chain(InstanceMode::Resident);
+    let cases = [
+        (
+            "single message at 1 000/s, as edge run feeds",
+            true,
+            Goal::AtMost(20.0),
+        ),
+        (
+            "single message at 1 000/s, by way of a worker",
+            false,
+            Goal::None,
+        ),
+    ];
+    let mut resident = chain(InstanceMode::Resident);
+    resident.rate(count / 10, 32);
+    for (case, here, goal) in cases.into_iter().filter(|(case, ..)| bench.wants(case)) {
         let mut rows = [Vec::new(), Vec::new(), Vec::new()];
-        resident.rate(count / 10, 32);
         for _ in 0..bench.repetitions(3) {
-            let latencies = resident.latencies(1_000, seconds);
+            let latencies = resident.latencies(1_000, seconds, here);
             for (row, share) in rows.iter_mut().zip([0.5, 0.9, 0.99]) {
                 row.push(support::percentile(&latencies, share) / 1e3);
             }
         }
         let [p50, p90, p99] = rows;
-        bench.figure(case, "p50", "us", &p50, Goal::AtMost(20.0));
+        bench.figure(case, "p50", "us", &p50, goal);
         bench.figure(case, "p90", "us", &p90, Goal::None);
         bench.figure(case, "p99", "us", &p99, Goal::None);
-        resident.runtime.close();
     }
+    resident.runtime.close();
 
     support::pin_to_one_core();
     let mut chains = vec![

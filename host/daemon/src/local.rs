@@ -360,7 +360,10 @@ impl LocalDevice {
 
     /// Lets feeders put messages in queues, past the routes.
     pub fn feeders(&self) -> Feeders {
-        Feeders(self.hub.clone())
+        Feeders {
+            hub: self.hub.clone(),
+            runtime: self.runtime.clone(),
+        }
     }
 
     /// Hands what is routed to `$upstream` to `take`, in order, on a thread of its own.
@@ -462,15 +465,19 @@ impl LocalDevice {
 
 /// Makes feeders; may go to another thread.
 #[derive(Debug, Clone)]
-pub struct Feeders(Arc<Hub>);
+pub struct Feeders {
+    hub: Arc<Hub>,
+    runtime: Arc<WasmRuntime>,
+}
 
 impl Feeders {
     /// The feeder of an endpoint.
     pub fn of(&self, endpoint: &EndpointId) -> Feeder {
         Feeder {
-            sender: self.0.sender(Identity::Device(self.0.device().clone())),
-            queue: self.0.queue(endpoint, Priority::DEFAULT),
-            hub: self.0.clone(),
+            sender: self.hub.sender(Identity::Device(self.hub.device().clone())),
+            queue: self.hub.queue(endpoint, Priority::DEFAULT),
+            hub: self.hub.clone(),
+            runtime: self.runtime.clone(),
             commit: Commit::new(),
         }
     }
@@ -480,6 +487,7 @@ impl Feeders {
 #[derive(Debug)]
 pub struct Feeder {
     hub: Arc<Hub>,
+    runtime: Arc<WasmRuntime>,
     sender: Sender,
     queue: edge_store::QueueId,
     commit: Commit,
@@ -501,7 +509,19 @@ impl Feeder {
         let now = self.hub.now();
         self.sender
             .stage_for(&mut self.commit, self.queue, content, None, now)?;
-        if let Err(error) = self.hub.commit(&mut self.commit) {
+        let Self {
+            hub,
+            runtime,
+            commit,
+            ..
+        } = self;
+        // While nothing waits, the module's turn is cheaper here than waking a worker; with a backlog
+        // the workers are awake, and work beside this thread.
+        let committed = match hub.pressure().waiting {
+            0 => runtime.run_here(|| hub.commit(commit)),
+            _ => hub.commit(commit),
+        };
+        if let Err(error) = committed {
             self.commit.clear();
             return Err(error.into());
         }

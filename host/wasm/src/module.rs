@@ -14,7 +14,7 @@ use edge_hub::{
 use edge_store::{DeadReason, Delivery};
 
 use crate::fault::Fault;
-use crate::host::{GuestFailure, GuestMessage};
+use crate::host::{CallMode, GuestFailure, GuestMessage};
 use crate::instance::{Called, Instance};
 use crate::logs::{Level, cut};
 use crate::runtime::{Prepared, WasmRuntime};
@@ -233,6 +233,10 @@ impl TwinListener for WasmModule {
 impl Task for WasmModule {
     fn place(&self) -> &Place {
         &self.place
+    }
+
+    fn may_run_here(&self) -> bool {
+        self.prepared().mode() == CallMode::Sync
     }
 
     fn run(&self) -> Outcome {

@@ -14,6 +14,7 @@
 //! The same clock thread advances the engines' epoch while anything runs, and wakes modules whose
 //! timer or retry is due. It sleeps when nothing runs and nothing is due.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
@@ -46,6 +47,24 @@ pub(crate) trait Task: Send + Sync + 'static {
     fn run(&self) -> Outcome;
     /// Where the scheduler keeps this task's place.
     fn place(&self) -> &Place;
+    /// Whether a turn may run on the thread that woke it: it never waits.
+    fn may_run_here(&self) -> bool;
+}
+
+/// A thread's own next turn, see [`Scheduler::run_here`].
+#[derive(Default)]
+enum Here {
+    /// Tasks that this thread wakes go to the workers.
+    #[default]
+    Closed,
+    /// The next one stays.
+    Open,
+    /// It is this.
+    Holds(Arc<dyn Task>),
+}
+
+thread_local! {
+    static HERE: RefCell<Here> = const { RefCell::new(Here::Closed) };
 }
 
 /// Whether a task waits, runs, or has to run again; and when the clock will wake it next.
@@ -134,6 +153,18 @@ impl Shared {
     }
 }
 
+/// Keeps a task for this thread, if it waits for one.
+fn keep_here(task: &Arc<dyn Task>) -> bool {
+    HERE.with(|here| {
+        let mut here = here.borrow_mut();
+        let keep = matches!(*here, Here::Open) && task.may_run_here();
+        if keep {
+            *here = Here::Holds(task.clone());
+        }
+        keep
+    })
+}
+
 impl Scheduler {
     /// Threads start when there is work. `on_tick` is called every [`EPOCH`] while anything runs.
     pub fn new(workers: usize, on_tick: impl Fn() + Send + Sync + 'static) -> Self {
@@ -164,12 +195,34 @@ impl Scheduler {
                 .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
             {
-                if to == QUEUED {
+                if to == QUEUED && !keep_here(task) {
                     self.enqueue(task.clone());
                 }
                 return;
             }
         }
+    }
+
+    /// Does `work`, and then one turn of the first task that it woke, on this thread: waking a worker
+    /// costs more than a short turn does. What is left after that turn, and every other task, goes to
+    /// the workers. For threads that bring messages; not for those of an async runtime.
+    pub(crate) fn run_here<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Hands the task over, whether `work` returned or panicked.
+        struct Close<'a>(&'a Scheduler);
+        impl Drop for Close<'_> {
+            fn drop(&mut self) {
+                let here = HERE.with(|here| here.take());
+                if let Here::Holds(task) = here {
+                    match std::thread::panicking() {
+                        true => self.0.enqueue(task),
+                        false => self.0.slice(task),
+                    }
+                }
+            }
+        }
+        HERE.with(|here| *here.borrow_mut() = Here::Open);
+        let _close = Close(self);
+        work()
     }
 
     fn enqueue(&self, task: Arc<dyn Task>) {
