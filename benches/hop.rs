@@ -1,34 +1,64 @@
 //! A message's way through two routes and a Wasm module: generator (host) → route with a condition on
 //! a property → resident Rust filter → route → collector (host). 256-byte bodies, epochs and limits
-//! on, log in memory. The rate is one core's; the latency is a single message's, at 1 000 a second.
+//! on; log in memory, and in one case on disk. The rate is one core's; the latency is a single
+//! message's, at 1 000 a second.
 
 mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use edge_core::deployment::{InstanceMode, WasmOptions};
 use edge_core::{Content, DeviceId, Identity, MessageBuilder, ModuleId, Priority};
 use edge_hub::{Hub, HubConfig, Inbox, Owner, Sender, Wake};
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
-use edge_store::{Commit, Delivery, MemoryLog};
+use edge_store::{Commit, Delivery, FileLog, FileLogConfig, MemoryLog, MessageLog, Visible};
 use edge_wasm::{Allocation, RuntimeConfig, Source, WasmRuntime};
 use support::{Bench, Goal};
 
 const BODY: usize = 256;
 
-/// The host at the end of the way: takes what is routed upstream at once, where it is committed.
+const IN_MEMORY: &str = "resident, 256 B, 32 a commit, one core";
+const ON_DISK: &str = "resident, 256 B, 32 a commit, one core, log on disk";
+
+/// The host at the end of the way: takes what is routed upstream, and only what is on the device.
 #[derive(Default)]
 struct Collector {
     inbox: Mutex<Option<(Inbox, Commit, Vec<Delivery>)>>,
     hub: Mutex<Option<Arc<Hub>>>,
     taken: AtomicU64,
     latencies: Mutex<Vec<u64>>,
+    /// Takes what there is; without one it is taken at once, where it is committed.
+    thread: OnceLock<Thread>,
 }
 
 impl Wake for Collector {
     fn wake(&self) {
+        match self.thread.get() {
+            Some(thread) => thread.unpark(),
+            None => self.take(),
+        }
+    }
+}
+
+impl Collector {
+    /// A log on disk wakes on the thread that writes it, which must not wait for a commit of its own.
+    fn on_a_thread(self: &Arc<Self>) {
+        let own = self.clone();
+        let thread = std::thread::spawn(move || {
+            loop {
+                own.take();
+                std::thread::park();
+            }
+        });
+        self.thread
+            .set(thread.thread().clone())
+            .expect("there is one collector thread");
+    }
+
+    fn take(&self) {
         let Ok(mut slot) = self.inbox.try_lock() else {
             return;
         };
@@ -62,11 +92,12 @@ struct Chain {
     _tokio: tokio::runtime::Runtime,
 }
 
-fn chain(mode: InstanceMode) -> Chain {
-    let hub = Hub::new(
-        HubConfig::new(DeviceId::new("bench").expect("valid")),
-        Arc::new(MemoryLog::default()),
-    );
+fn in_memory(mode: InstanceMode) -> Chain {
+    chain(mode, Arc::new(MemoryLog::default()))
+}
+
+fn chain(mode: InstanceMode, log: Arc<dyn MessageLog>) -> Chain {
+    let hub = Hub::new(HubConfig::new(DeviceId::new("bench").expect("valid")), log);
     let route = |text: &str| RouteEntry {
         name: text.to_owned(),
         route: Route::compile(text, Mode::Compat)
@@ -83,7 +114,7 @@ fn chain(mode: InstanceMode) -> Chain {
         None,
     );
     let collector = Arc::new(Collector::default());
-    let inbox = hub.inbox(Owner::Upstream, collector.clone());
+    let inbox = hub.inbox(Owner::Upstream, collector.clone(), Visible::Durable);
     *collector.inbox.lock().expect("not poisoned") = Some((inbox, Commit::new(), Vec::new()));
     *collector.hub.lock().expect("not poisoned") = Some(hub.clone());
     let tokio = tokio::runtime::Builder::new_multi_thread()
@@ -240,7 +271,7 @@ fn main() {
             Goal::None,
         ),
     ];
-    let mut resident = chain(InstanceMode::Resident);
+    let mut resident = in_memory(InstanceMode::Resident);
     resident.rate(count / 10, 32);
     for (case, here, goal) in cases.into_iter().filter(|(case, ..)| bench.wants(case)) {
         let mut rows = [Vec::new(), Vec::new(), Vec::new()];
@@ -258,22 +289,29 @@ fn main() {
     resident.runtime.close();
 
     support::pin_to_one_core();
+    // Beside what is built: a temporary directory may be in memory.
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let (file, _) = FileLog::open_dir(scratch.path(), FileLogConfig::default()).expect("opens");
+    let file = Arc::new(file);
+    let on_disk = chain(InstanceMode::Resident, file.clone());
+    on_disk.collector.on_a_thread();
     let mut chains = vec![
         (
-            "resident, 256 B, 32 a commit, one core",
-            chain(InstanceMode::Resident),
+            IN_MEMORY,
+            in_memory(InstanceMode::Resident),
             32,
             Goal::AtLeast(300_000.0),
         ),
+        (ON_DISK, on_disk, 32, Goal::None),
         (
             "resident, 256 B, 1 a commit, one core",
-            chain(InstanceMode::Resident),
+            in_memory(InstanceMode::Resident),
             1,
             Goal::None,
         ),
         (
             "per message, 256 B, 32 a commit, one core",
-            chain(InstanceMode::PerMessage),
+            in_memory(InstanceMode::PerMessage),
             32,
             Goal::None,
         ),
@@ -294,5 +332,20 @@ fn main() {
         bench.figure(case, "rate", "msg/s", &rates, *goal);
         bench.figure(case, "per CPU", "msg/s", &cpu, Goal::None);
         chain.runtime.close();
+    }
+    file.close().expect("closed");
+
+    let case = |wanted: &str| {
+        let at = chains.iter().position(|(case, ..)| *case == wanted)?;
+        Some(rates[at].iter())
+    };
+    if let (Some(disk), Some(memory)) = (case(ON_DISK), case(IN_MEMORY)) {
+        let (rate, cpu): (Vec<f64>, Vec<f64>) = disk
+            .zip(memory)
+            .map(|(disk, memory)| (disk.0 / memory.0, disk.1 / memory.1))
+            .unzip();
+        let case = "resident, log on disk / in memory";
+        bench.figure(case, "rate", "", &rate, Goal::AtLeast(0.7));
+        bench.figure(case, "per CPU", "", &cpu, Goal::None);
     }
 }

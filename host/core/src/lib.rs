@@ -14,6 +14,7 @@ mod ids;
 pub mod limits;
 mod message;
 mod properties;
+pub mod runtime;
 pub mod twin;
 mod units;
 

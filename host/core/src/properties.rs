@@ -55,6 +55,11 @@ impl Properties {
         }
     }
 
+    /// Adds a pair that is known not to be there: one that was written out of such a list.
+    pub fn push_stored(&mut self, name: &str, value: &str) {
+        self.0.push((name.into(), value.into()));
+    }
+
     /// Takes a property away.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(key, _)| !same_name(key, name));

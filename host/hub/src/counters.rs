@@ -44,6 +44,8 @@ counters! {
     failed,
     /// Messages caught in a loop of routes.
     looped,
+    /// Entries given up because no route leads to their endpoint any more.
+    abandoned,
 }
 
 pub(crate) fn add(counter: &AtomicU64, n: usize) {

@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
 use edge_route::{RouteEntry, RouteTable};
-use edge_store::{Commit, CommitError, DeadLetter, Lsn, MessageLog, Pressure, QueueId};
+use edge_store::{
+    Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, Visible,
+};
 use smallvec::SmallVec;
 
 use crate::counters::{Counters, add};
-use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, TwinListener};
+use crate::taps::Taps;
+use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, Tap, TwinListener};
 
 /// Called when there is something new to read. Must not block and must not call back into the hub.
 pub trait Wake: Send + Sync {
@@ -73,6 +76,9 @@ pub struct Hub {
     observer: Option<Box<dyn Observer>>,
     routing: ArcSwap<Routing>,
     readers: RwLock<Readers>,
+    /// Readers to wake when the commit that is for them is on the device.
+    awaiting: Mutex<Vec<Awaiting>>,
+    pub(crate) taps: Taps,
     /// Counts up whenever a queue or a waker is added, so that inboxes look again.
     pub(crate) layout: AtomicU64,
     start: u64,
@@ -121,8 +127,21 @@ impl Progress {
 
 #[derive(Default)]
 struct Readers {
-    wakers: HashMap<Owner, Arc<dyn Wake>>,
-    by_queue: Vec<Option<Arc<dyn Wake>>>,
+    wakers: HashMap<Owner, Reader>,
+    by_queue: Vec<Option<Reader>>,
+}
+
+/// A reader that waits for commits to become durable: those from `first` to `last`.
+struct Awaiting {
+    first: Lsn,
+    last: Lsn,
+    waker: Arc<dyn Wake>,
+}
+
+#[derive(Clone)]
+struct Reader {
+    waker: Arc<dyn Wake>,
+    visible: Visible,
 }
 
 impl fmt::Debug for Hub {
@@ -148,27 +167,41 @@ impl Hub {
         clock: Arc<dyn Clock>,
         observer: Option<Box<dyn Observer>>,
     ) -> Arc<Self> {
-        let start = clock.now().0;
-        Arc::new(Self {
-            methods: Methods::new(config.method_limit),
-            config,
-            log,
-            clock,
-            observer,
-            counters: Counters::default(),
-            twin_listeners: RwLock::default(),
-            routing: ArcSwap::from_pointee(Routing {
-                table: RouteTable::new(Vec::new()),
-                queues: Vec::new(),
-                time_to_live: Some(limits::TIME_TO_LIVE),
-                generation: 0,
-            }),
-            readers: RwLock::default(),
-            layout: AtomicU64::new(0),
-            start,
-            count: AtomicU64::new(0),
-            progress: Progress::default(),
-        })
+        // Random, because a clock that was set back must not bring the ids of an earlier start again.
+        let start = getrandom::u64().unwrap_or_else(|_| clock.now().0);
+        let hub = Arc::new_cyclic(|me: &Weak<Self>| {
+            let me = me.clone();
+            log.when_durable(Box::new(move |lsn| {
+                if let Some(hub) = me.upgrade() {
+                    hub.wake_durable(lsn);
+                }
+            }));
+            Self {
+                methods: Methods::new(config.method_limit),
+                config,
+                log,
+                clock,
+                observer,
+                counters: Counters::default(),
+                twin_listeners: RwLock::default(),
+                routing: ArcSwap::from_pointee(Routing {
+                    table: RouteTable::new(Vec::new()),
+                    queues: Vec::new(),
+                    time_to_live: Some(limits::TIME_TO_LIVE),
+                    generation: 0,
+                }),
+                readers: RwLock::default(),
+                awaiting: Mutex::default(),
+                taps: Taps::default(),
+                layout: AtomicU64::new(0),
+                start,
+                count: AtomicU64::new(0),
+                progress: Progress::default(),
+            }
+        });
+        // What was stored by an earlier process is in queues that this one has not named yet.
+        hub.refresh_readers();
+        hub
     }
 
     /// This device.
@@ -233,12 +266,56 @@ impl Hub {
     }
 
     /// Reads what is routed to an owner. One inbox per owner; a later one takes the waker's place.
-    pub fn inbox(self: &Arc<Self>, owner: Owner, waker: Arc<dyn Wake>) -> Inbox {
+    /// Whoever has effects outside the log reads what is durable only, so that nobody outside sees a
+    /// message that a crash takes back.
+    pub fn inbox(self: &Arc<Self>, owner: Owner, waker: Arc<dyn Wake>, visible: Visible) -> Inbox {
         self.write_readers(|readers| {
-            readers.wakers.insert(owner.clone(), waker);
+            readers
+                .wakers
+                .insert(owner.clone(), Reader { waker, visible });
         });
         self.refresh_readers();
-        Inbox::new(self.clone(), owner)
+        Inbox::new(self.clone(), owner, visible)
+    }
+
+    /// Whether anybody reads the queues of an endpoint.
+    pub fn has_reader(&self, endpoint: &EndpointId) -> bool {
+        let owner = Owner::of(endpoint);
+        self.read_readers(|readers| readers.wakers.contains_key(&owner))
+    }
+
+    /// Whether a route leads to an endpoint.
+    pub fn has_route(&self, endpoint: &EndpointId) -> bool {
+        let routing = self.routing();
+        let mut endpoints = routing.table.entries().map(|entry| entry.route.endpoint());
+        endpoints.any(|known| EndpointId::from(known) == *endpoint)
+    }
+
+    /// Resolves when a commit is on the device, and may be told to the outside.
+    pub fn durable(&self, lsn: Lsn) -> Durable<'_> {
+        self.log.durable(lsn)
+    }
+
+    fn wake_durable(&self, lsn: Lsn) {
+        let mut due: SmallVec<[Arc<dyn Wake>; 8]> = SmallVec::new();
+        self.awaiting().retain_mut(|reader| {
+            if reader.first <= lsn {
+                due.push(reader.waker.clone());
+                reader.first = Lsn(lsn.0 + 1);
+            }
+            reader.last > lsn
+        });
+        due.iter().for_each(|waker| waker.wake());
+    }
+
+    /// Tells a tap of every message that is committed from now on, until [`remove_tap`](Self::remove_tap).
+    pub fn add_tap(&self, tap: Arc<dyn Tap>) {
+        self.taps.add(tap);
+    }
+
+    /// Tells a tap nothing more.
+    pub fn remove_tap(&self, tap: &Arc<dyn Tap>) {
+        self.taps.remove(tap);
     }
 
     /// No longer wakes the reader of an owner. Its queues stay.
@@ -265,7 +342,7 @@ impl Hub {
         self.layout.fetch_add(1, Ordering::Release);
         let wakers: Vec<_> =
             self.read_readers(|readers| readers.wakers.values().cloned().collect());
-        wakers.iter().for_each(|waker| waker.wake());
+        wakers.iter().for_each(|reader| reader.waker.wake());
     }
 
     fn read_readers<T>(&self, look: impl FnOnce(&Readers) -> T) -> T {
@@ -291,13 +368,22 @@ impl Hub {
             Some(_) => commit.dead_letters().iter().cloned().collect(),
             None => SmallVec::new(),
         };
+        let tapped = self.taps.taken_from(commit);
         let lsn = self.log.commit(commit)?;
         if !queues.is_empty() {
-            let wakers: SmallVec<[Arc<dyn Wake>; 8]> = self.read_readers(|readers| {
-                let waker = |queue: &QueueId| readers.by_queue.get(queue.index())?.clone();
-                queues.iter().filter_map(waker).collect()
+            let readers: SmallVec<[Reader; 8]> = self.read_readers(|readers| {
+                let reader = |queue: &QueueId| readers.by_queue.get(queue.index())?.clone();
+                queues.iter().filter_map(reader).collect()
             });
-            wakers.iter().for_each(|waker| waker.wake());
+            for reader in readers {
+                match reader.visible {
+                    Visible::Committed => reader.waker.wake(),
+                    Visible::Durable => self.wake_when_durable(lsn, reader.waker),
+                }
+            }
+        }
+        if let Some(tapped) = tapped {
+            self.taps.tell(&tapped);
         }
         if let Some(observer) = &self.observer {
             dead.iter()
@@ -307,6 +393,33 @@ impl Hub {
             self.progress.notify();
         }
         Ok(Some(lsn))
+    }
+
+    fn awaiting(&self) -> MutexGuard<'_, Vec<Awaiting>> {
+        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_when_durable(&self, lsn: Lsn, waker: Arc<dyn Wake>) {
+        if self.log.durable_lsn() < lsn {
+            let mut awaiting = self.awaiting();
+            match awaiting
+                .iter_mut()
+                .find(|reader| Arc::ptr_eq(&reader.waker, &waker))
+            {
+                Some(reader) => reader.last = reader.last.max(lsn),
+                None => awaiting.push(Awaiting {
+                    first: lsn,
+                    last: lsn,
+                    waker: waker.clone(),
+                }),
+            }
+            drop(awaiting);
+            // It may have become durable in between, and then nobody calls for it any more.
+            if self.log.durable_lsn() < lsn {
+                return;
+            }
+        }
+        waker.wake();
     }
 
     /// Waits until the queues hold at most `waiting` entries and the log has room, or until

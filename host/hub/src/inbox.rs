@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use edge_core::{EndpointId, ModuleId, Priority, Timestamp, limits};
-use edge_store::{Commit, DeadLetter, DeadReason, Delivery, Progress, QueueId, Seq};
+use edge_store::{Commit, DeadLetter, DeadReason, Delivery, Progress, QueueId, Seq, Visible};
 
 use crate::Hub;
 use crate::counters::add;
@@ -37,6 +37,7 @@ impl Owner {
 pub struct Inbox {
     hub: Arc<Hub>,
     owner: Owner,
+    visible: Visible,
     lanes: Vec<Lane>,
     layout: u64,
 }
@@ -52,10 +53,11 @@ struct Lane {
 }
 
 impl Inbox {
-    pub(crate) fn new(hub: Arc<Hub>, owner: Owner) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, owner: Owner, visible: Visible) -> Self {
         Self {
             hub,
             owner,
+            visible,
             lanes: Vec::new(),
             layout: 0,
         }
@@ -68,8 +70,8 @@ impl Inbox {
             return;
         }
         self.layout = layout;
-        for (index, status) in (0..).zip(self.hub.log.queues()) {
-            let queue = QueueId::from_index(index);
+        for status in self.hub.log.queues() {
+            let queue = status.id;
             let known = self.lanes.iter().any(|lane| lane.queue == queue);
             if !known && Owner::of(&status.endpoint) == self.owner {
                 self.lanes.push(Lane {
@@ -110,7 +112,9 @@ impl Inbox {
             // Read on past what has expired: a reader that gets nothing goes to sleep.
             loop {
                 let start = out.len();
-                self.hub.log.read(lane.queue, lane.next, max - start, out);
+                self.hub
+                    .log
+                    .read(lane.queue, lane.next, max - start, self.visible, out);
                 let Some(last) = out[start..].last() else {
                     break;
                 };
@@ -216,6 +220,7 @@ impl Inbox {
             DeadReason::Rejected(_) => &self.hub.counters.rejected,
             DeadReason::Failed(_) => &self.hub.counters.failed,
             DeadReason::Loop => &self.hub.counters.looped,
+            DeadReason::Abandoned => &self.hub.counters.abandoned,
         };
         add(counter, 1);
         let lane = self.lane(delivery.queue);

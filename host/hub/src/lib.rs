@@ -28,9 +28,11 @@ mod hub;
 mod inbox;
 mod methods;
 mod sender;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod upkeep;
 
 pub use clock::{Clock, SystemClock};
 pub use counters::{Counters, Snapshot};
@@ -38,4 +40,6 @@ pub use hub::{Hub, HubConfig, Observer, Wake};
 pub use inbox::{Inbox, Owner};
 pub use methods::{MethodCall, MethodError, MethodResponse, MethodTarget, Methods};
 pub use sender::{SendRefusal, Sender};
+pub use taps::Tap;
 pub use twins::{Section, Side, TwinError, TwinListener};
+pub use upkeep::ReplayError;

@@ -8,7 +8,7 @@ use edge_core::{
     DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority, Timestamp, limits,
 };
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
-use edge_store::{Commit, DeadLetter, DeadReason, Delivery, MemoryLog};
+use edge_store::{Commit, DeadLetter, DeadReason, Delivery, MemoryLog, Seq, Visible};
 
 use crate::{
     Clock, Hub, HubConfig, Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Observer,
@@ -87,7 +87,8 @@ impl World {
     }
 
     fn inbox(&self, owner: Owner) -> Inbox {
-        self.hub.inbox(owner, Arc::new(Woken::default()))
+        self.hub
+            .inbox(owner, Arc::new(Woken::default()), Visible::Committed)
     }
 
     fn send(&mut self, sender: &mut Sender, output: &str, bodies: &[&str]) {
@@ -122,7 +123,11 @@ const UP: &str = "FROM /messages/modules/a/outputs/up INTO $upstream";
 fn a_message_goes_where_routes_lead_it_and_the_reader_is_woken() {
     let mut world = World::new(&[(TO_B, 0, 0), (UP, 0, 0)]);
     let woken = Arc::new(Woken::default());
-    let mut inbox = world.hub.inbox(Owner::Module(module("b")), woken.clone());
+    let mut inbox = world.hub.inbox(
+        Owner::Module(module("b")),
+        woken.clone(),
+        Visible::Committed,
+    );
     let before = woken.0.load(Ordering::Relaxed);
     let mut sender = world.sender();
     world.send(&mut sender, "o", &["1", "2"]);
@@ -220,7 +225,7 @@ fn what_is_rejected_is_kept_with_its_reason() {
         letters[0].endpoint,
         EndpointId::module_input(module("b"), "i")
     );
-    assert_eq!(world.hub.log().dead_letters().len(), 1);
+    assert_eq!(world.hub.log().dead_letters(Seq::ZERO, 9).len(), 1);
     assert!(world.hub.wait_until_at_most(0, None));
 }
 

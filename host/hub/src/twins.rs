@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use edge_core::{ByteSize, Identity, twin};
-use edge_store::{Commit, CommitError, Put, Table};
+use edge_store::{Commit, CommitError, Lsn, Put, Table};
 use serde_json::{Map, Value};
 
 use crate::Hub;
@@ -102,14 +102,28 @@ impl Hub {
             .version)
     }
 
-    /// Changes desired properties and tells the owner.
+    /// Changes desired properties and tells the owner; returns the version that it makes.
     ///
     /// # Errors
     /// Nothing changed.
     pub fn set_desired(&self, identity: &Identity, patch: &str) -> Result<u64, TwinError> {
+        self.change_desired(identity, patch)
+            .map(|(section, _)| section.version)
+    }
+
+    /// The same, with the section that it makes and the commit that it is in, for those who promise
+    /// that it is kept.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub fn change_desired(
+        &self,
+        identity: &Identity,
+        patch: &str,
+    ) -> Result<(Section, Option<Lsn>), TwinError> {
         let mut commit = Commit::new();
         let section = self.stage_patch(&mut commit, identity, Side::Desired, parse(patch)?)?;
-        self.commit(&mut commit)?;
+        let lsn = self.commit(&mut commit)?;
         let listener = self
             .twin_listeners
             .read()
@@ -119,7 +133,7 @@ impl Hub {
         if let Some(listener) = listener {
             listener.desired_changed(patch.to_owned(), section.version);
         }
-        Ok(section.version)
+        Ok((section, lsn))
     }
 
     /// Who is to hear of changes to an identity's desired properties; `None`: nobody any more.

@@ -58,11 +58,44 @@ pub enum Progress {
 
 /// A kind of state that the log carries beside messages. Keys are unique within one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Table {
     /// Modules' own key-value state; keys are `module NUL bucket NUL key`.
-    ModuleState,
+    ModuleState = 1,
     /// Desired and reported properties of twins.
-    Twins,
+    Twins = 2,
+    /// Devices and modules that may connect, and their keys.
+    Identities = 3,
+    /// Sessions and subscriptions that outlive a connection.
+    Sessions = 4,
+    /// The deployment in force and those before it.
+    Deployments = 5,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::ModuleState,
+        Self::Twins,
+        Self::Identities,
+        Self::Sessions,
+        Self::Deployments,
+    ];
+
+    /// The number that stands for it in files. Never changes.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The table with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.code() == code)
+    }
+
+    /// Whether snapshots hold all of it: it is small, and a device is nothing without it.
+    pub fn in_snapshots(self) -> bool {
+        self != Self::ModuleState
+    }
 }
 
 /// A key that gets a value, or is deleted.
@@ -102,6 +135,8 @@ pub enum DeadReason {
     Failed(String),
     /// It passed more modules than a message may: routes form a loop.
     Loop,
+    /// No route leads to its endpoint any more, nobody reads it, and it had no time to live.
+    Abandoned,
 }
 
 impl DeadReason {
@@ -111,6 +146,7 @@ impl DeadReason {
             Self::Rejected(_) => "rejected",
             Self::Failed(_) => "failed",
             Self::Loop => "loop",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -120,6 +156,7 @@ impl std::fmt::Display for DeadReason {
         match self {
             Self::Rejected(why) | Self::Failed(why) => write!(f, "{}: {why}", self.code()),
             Self::Loop => f.write_str("loop: passed more modules than a message may"),
+            Self::Abandoned => f.write_str("abandoned: no route leads to its endpoint any more"),
         }
     }
 }
@@ -159,6 +196,14 @@ impl Commit {
         self.puts.push(put);
     }
 
+    /// Gives up a dead letter for good: it was replayed, or nobody wants it.
+    pub fn forget_dead_letter(&mut self, seq: Seq) {
+        self.progress.push(Progress::Settled {
+            queue: QueueId::DEAD_LETTERS,
+            seq,
+        });
+    }
+
     /// Keeps a message that left its queue unhandled.
     pub fn dead_letter(&mut self, letter: DeadLetter) {
         self.dead.push(letter);
@@ -177,6 +222,18 @@ impl Commit {
     /// Messages in it.
     pub fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// Its messages, with and without targets.
+    pub fn messages(&self) -> impl Iterator<Item = (MessageIndex, &Message)> {
+        let all = self.messages.iter().enumerate();
+        all.map(|(index, message)| (MessageIndex(index), message))
+    }
+
+    /// The queues that a message goes to.
+    pub fn queues_of(&self, message: MessageIndex) -> impl Iterator<Item = QueueId> {
+        let its = move |target: &&Target| target.message == message;
+        self.targets.iter().filter(its).map(|target| target.queue)
     }
 
     /// Where its messages go.

@@ -22,14 +22,22 @@
 //! What callers may rely on is written down once, as [`suite`], and runs against every implementation.
 
 mod commit;
+mod file;
 mod log;
 mod memory;
 pub mod suite;
+mod tables;
 
 pub use commit::{
     Commit, DeadLetter, DeadReason, MessageIndex, Progress, Put, Savepoint, Table, Target,
 };
+pub use file::{
+    Damage, Disk, DiskError, DiskFile, FileLog, FileLogConfig, OnFailure, OpenError, Opening,
+    OsDisk, Torn, WhenFull,
+};
 pub use log::{
-    CommitError, Delivery, Durable, Lsn, MessageLog, Pressure, QueueId, QueueStatus, Seq,
+    CommitError, Delivery, Durable, LogMetrics, Lsn, MessageLog, OnDurable, Pressure, QueueId,
+    QueueStatus, SYNC_BUCKETS, Seq, Visible,
 };
 pub use memory::MemoryLog;
+pub use tables::{Change, MemoryTables, Opened, SetAside, SledTables, StateTables, TableError};

@@ -33,6 +33,10 @@ impl Seq {
 pub struct QueueId(u32);
 
 impl QueueId {
+    /// Where dead letters are kept. Its entries are settled to forget them; it is read with
+    /// [`MessageLog::dead_letters`] and is not among [`MessageLog::queues`].
+    pub const DEAD_LETTERS: Self = Self(u32::MAX);
+
     /// The queue with this index; for implementations of [`MessageLog`].
     pub fn from_index(index: u32) -> Self {
         Self(index)
@@ -84,6 +88,14 @@ impl CommitError {
     }
 }
 
+/// What an entry costs beside its message's body and properties.
+const ENTRY_COST: u64 = 128;
+
+/// What an entry counts against a log's limits.
+pub(crate) fn cost(message: &Message) -> u64 {
+    message.content.size() as u64 + ENTRY_COST
+}
+
 /// How full a log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
@@ -91,6 +103,9 @@ pub struct Pressure {
     pub used: u64,
     /// Bytes at which senders outside are made to wait.
     pub limit: u64,
+    /// Bytes at which modules inside may not send either. They get more room than senders outside,
+    /// because they must not wait for one another.
+    pub hard_limit: u64,
     /// Entries of all queues that wait to be settled.
     pub waiting: u64,
 }
@@ -101,25 +116,89 @@ impl Pressure {
         self.used >= self.limit
     }
 
-    /// Whether modules inside may not send either. They get more room than senders outside, because
-    /// they must not wait for one another.
+    /// Whether modules inside may not send either.
     pub fn is_extreme(self) -> bool {
-        self.used >= self.limit.saturating_mul(4)
+        self.used >= self.hard_limit
     }
+}
+
+/// Which entries a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// All that is committed: for readers whose every effect is a commit in the same log.
+    Committed,
+    /// Only what is on the device: for whoever is seen from outside.
+    Durable,
 }
 
 /// One queue, for lists and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueStatus {
+    /// The queue.
+    pub id: QueueId,
     /// The endpoint.
     pub endpoint: EndpointId,
     /// The priority.
     pub priority: Priority,
     /// Entries that wait.
     pub depth: u64,
+    /// What they take, bodies and properties and a fixed cost for each.
+    pub bytes: u64,
     /// When the oldest of them came in.
     pub oldest: Option<Timestamp>,
 }
+
+/// Hears of commits that are on the device: all up to this one.
+pub type OnDurable = Box<dyn Fn(Lsn) + Send + Sync>;
+
+/// What a log did since it was opened, and what it holds. A log in memory has zeros but for dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogMetrics {
+    /// Bytes handed to the device, of all files of the log.
+    pub bytes_written: u64,
+    /// Messages appended, each once however many queues it is in.
+    pub messages: u64,
+    /// Bytes of their bodies and properties.
+    pub payload_bytes: u64,
+    /// Commits.
+    pub commits: u64,
+    /// Syncs of the log, by how long they took: counts for each of [`SYNC_BUCKETS`], and beyond.
+    pub sync_buckets: [u64; SYNC_BUCKETS.len() + 1],
+    /// Time in syncs in nanoseconds.
+    pub sync_nanos: u64,
+    /// Segments there are.
+    pub segments: u64,
+    /// Bytes of the log's files that are in use.
+    pub disk_bytes: u64,
+    /// Bytes that waiting messages take.
+    pub live_bytes: u64,
+    /// Bytes of segments that nothing waits for any more.
+    pub dead_bytes: u64,
+    /// Bytes copied forward to free segments.
+    pub compacted_bytes: u64,
+    /// Entries dropped because the quota was reached.
+    pub dropped_over_quota: u64,
+    /// Entries lost to damaged records.
+    pub damaged: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// Dead letters that gave way to newer ones.
+    pub dead_letters_dropped: u64,
+    /// Keys whose newest value is not in the state tables yet, in bytes.
+    pub overlay_bytes: u64,
+}
+
+impl LogMetrics {
+    /// Syncs.
+    pub fn syncs(&self) -> u64 {
+        self.sync_buckets.iter().sum()
+    }
+}
+
+/// Upper bounds of the buckets of sync times in microseconds.
+pub const SYNC_BUCKETS: [u64; 10] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000,
+];
 
 /// Resolves when a commit is on the device.
 pub type Durable<'a> = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send + 'a>>;
@@ -129,7 +208,7 @@ pub trait MessageLog: Send + Sync + fmt::Debug {
     /// The queue of an endpoint and priority; made when it is not there yet.
     fn queue(&self, endpoint: &EndpointId, priority: Priority) -> QueueId;
 
-    /// The queues that exist, by index.
+    /// The queues that exist, by index, without gaps.
     fn queues(&self) -> Vec<QueueStatus>;
 
     /// Appends a commit and empties it. It is visible to readers when this returns.
@@ -145,8 +224,19 @@ pub trait MessageLog: Send + Sync + fmt::Debug {
     /// Waits until a commit is on the device. Dropping the future has no effect on the commit.
     fn durable(&self, lsn: Lsn) -> Durable<'_>;
 
-    /// Hands out up to `max` waiting entries of a queue from `from` on, in order.
-    fn read(&self, queue: QueueId, from: Seq, max: usize, out: &mut Vec<Delivery>);
+    /// Called, on a thread of the log's own, whenever more commits are on the device. One callback;
+    /// it must not block.
+    fn when_durable(&self, call: OnDurable);
+
+    /// Hands out up to `max` waiting entries of a queue from `from` on, in order. May read files.
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max: usize,
+        visible: Visible,
+        out: &mut Vec<Delivery>,
+    );
 
     /// The value of a key.
     fn get(&self, table: Table, key: &[u8]) -> Option<Bytes>;
@@ -154,9 +244,12 @@ pub trait MessageLog: Send + Sync + fmt::Debug {
     /// Up to `max` keys with a prefix, in byte order, after `after` if given.
     fn keys(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, max: usize) -> Vec<Bytes>;
 
-    /// Dead letters that are kept, oldest first.
-    fn dead_letters(&self) -> Vec<DeadLetter>;
+    /// Up to `max` dead letters that are kept, oldest first, from `from` on.
+    fn dead_letters(&self, from: Seq, max: usize) -> Vec<(Seq, DeadLetter)>;
 
     /// How full it is.
     fn pressure(&self) -> Pressure;
+
+    /// What it did and what it holds.
+    fn metrics(&self) -> LogMetrics;
 }

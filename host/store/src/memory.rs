@@ -8,16 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use edge_core::{ByteSize, EndpointId, Message, Priority, Timestamp, limits};
 
+use crate::log::cost;
 use crate::{
-    Commit, CommitError, DeadLetter, Delivery, Durable, Lsn, MessageLog, Pressure, Progress,
-    QueueId, QueueStatus, Seq, Table,
+    Commit, CommitError, DeadLetter, Delivery, Durable, LogMetrics, Lsn, MessageLog, OnDurable,
+    Pressure, Progress, QueueId, QueueStatus, Seq, Table, Visible,
 };
 
 /// Bytes of waiting messages at which senders outside are made to wait.
 pub const DEFAULT_LIMIT: ByteSize = ByteSize(64 << 20);
-
-/// What an entry costs beside its message's body.
-const ENTRY_COST: u64 = 128;
 
 /// A [`MessageLog`] in memory. A commit is durable at once, in the sense that nothing is kept beyond
 /// the process anyway.
@@ -35,8 +33,20 @@ struct Inner {
     names: HashMap<(EndpointId, Priority), QueueId>,
     queues: Vec<Queue>,
     tables: HashMap<Table, BTreeMap<Bytes, Bytes>>,
-    dead: VecDeque<DeadLetter>,
+    dead: BTreeMap<Seq, DeadLetter>,
     dead_bytes: usize,
+    dead_next: u64,
+    dead_dropped: u64,
+}
+
+impl Inner {
+    fn forget_letter(&mut self, seq: Seq) -> bool {
+        let letter = self.dead.remove(&seq);
+        if let Some(letter) = &letter {
+            self.dead_bytes -= letter.message.content.size();
+        }
+        letter.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -47,6 +57,7 @@ struct Queue {
     low_water: Seq,
     slots: VecDeque<Slot>,
     waiting: u64,
+    bytes: u64,
 }
 
 /// `message: None` is an entry settled out of order, kept until those before it are settled.
@@ -56,10 +67,6 @@ struct Slot {
     expiry: Option<Timestamp>,
     attempts: u32,
     failures: u32,
-}
-
-fn cost(message: &Message) -> u64 {
-    message.content.size() as u64 + ENTRY_COST
 }
 
 impl Default for MemoryLog {
@@ -97,6 +104,7 @@ impl Queue {
     fn settle(&mut self, seq: Seq) -> Option<u64> {
         let message = self.slot(seq)?.message.take()?;
         self.waiting -= 1;
+        self.bytes -= cost(&message);
         while self
             .slots
             .front()
@@ -125,13 +133,16 @@ impl MessageLog for MemoryLog {
             low_water: Seq(1),
             slots: VecDeque::new(),
             waiting: 0,
+            bytes: 0,
         });
         id
     }
 
     fn queues(&self) -> Vec<QueueStatus> {
         let inner = self.lock();
-        let status = |queue: &Queue| QueueStatus {
+        let status = |(index, queue): (u32, &Queue)| QueueStatus {
+            id: QueueId::from_index(index),
+            bytes: queue.bytes,
             endpoint: queue.endpoint.clone(),
             priority: queue.priority,
             depth: queue.waiting,
@@ -141,7 +152,7 @@ impl MessageLog for MemoryLog {
                 .and_then(|slot| slot.message.as_ref())
                 .map(|message| message.enqueued),
         };
-        inner.queues.iter().map(status).collect()
+        (0..).zip(&inner.queues).map(status).collect()
     }
 
     fn commit(&self, commit: &mut Commit) -> Result<Lsn, CommitError> {
@@ -163,6 +174,7 @@ impl MessageLog for MemoryLog {
             let queue = &mut inner.queues[target.queue.index()];
             added += cost(message);
             queue.waiting += 1;
+            queue.bytes += cost(message);
             queue.slots.push_back(Slot {
                 message: Some(message.clone()),
                 expiry: target.expiry,
@@ -173,6 +185,12 @@ impl MessageLog for MemoryLog {
         commit.messages.clear();
         for progress in commit.progress.drain(..) {
             match progress {
+                Progress::Settled {
+                    queue: QueueId::DEAD_LETTERS,
+                    seq,
+                } => {
+                    inner.forget_letter(seq);
+                }
                 Progress::Settled { queue, seq } => {
                     if let Some(bytes) = inner.queues[queue.index()].settle(seq) {
                         freed += bytes;
@@ -200,15 +218,17 @@ impl MessageLog for MemoryLog {
         }
         for letter in commit.dead.drain(..) {
             inner.dead_bytes += letter.message.content.size();
-            inner.dead.push_back(letter);
+            inner.dead_next += 1;
+            inner.dead.insert(Seq(inner.dead_next), letter);
         }
         while inner.dead.len() > limits::DEAD_LETTERS
             || inner.dead_bytes > limits::DEAD_LETTER_BYTES
         {
-            let Some(oldest) = inner.dead.pop_front() else {
+            let Some((&oldest, _)) = inner.dead.first_key_value() else {
                 break;
             };
-            inner.dead_bytes -= oldest.message.content.size();
+            inner.forget_letter(oldest);
+            inner.dead_dropped += 1;
         }
         inner.lsn += 1;
         // Both under the lock, so that what is used never dips below zero.
@@ -227,7 +247,11 @@ impl MessageLog for MemoryLog {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn read(&self, queue: QueueId, from: Seq, max: usize, out: &mut Vec<Delivery>) {
+    fn when_durable(&self, _: OnDurable) {
+        // A commit is durable before anybody could ask.
+    }
+
+    fn read(&self, queue: QueueId, from: Seq, max: usize, _: Visible, out: &mut Vec<Delivery>) {
         let inner = self.lock();
         let Some(entries) = inner.queues.get(queue.index()) else {
             return;
@@ -276,15 +300,29 @@ impl MessageLog for MemoryLog {
             .collect()
     }
 
-    fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.lock().dead.iter().cloned().collect()
+    fn dead_letters(&self, from: Seq, max: usize) -> Vec<(Seq, DeadLetter)> {
+        let inner = self.lock();
+        let kept = inner.dead.range(from..).take(max);
+        kept.map(|(seq, letter)| (*seq, letter.clone())).collect()
     }
 
     fn pressure(&self) -> Pressure {
         Pressure {
             used: self.used.load(Ordering::Relaxed),
             limit: self.limit,
+            hard_limit: self.limit.saturating_mul(4),
             waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    fn metrics(&self) -> LogMetrics {
+        let inner = self.lock();
+        LogMetrics {
+            commits: inner.lsn,
+            live_bytes: self.used.load(Ordering::Relaxed),
+            dead_letters: inner.dead.len() as u64,
+            dead_letters_dropped: inner.dead_dropped,
+            ..LogMetrics::default()
         }
     }
 }

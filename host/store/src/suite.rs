@@ -1,12 +1,20 @@
 //! What every log promises, as checks that each implementation runs in its own tests.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+
 use bytes::Bytes;
 use edge_core::{
     DeviceId, EndpointId, Message, MessageBuilder, MessageId, ModuleId, Origin, Priority, Source,
     Timestamp,
 };
 
-use crate::{Commit, CommitError, Delivery, MessageLog, Progress, Put, QueueId, Seq, Table};
+use crate::{
+    Commit, CommitError, DeadLetter, DeadReason, Delivery, MessageLog, Progress, Put, QueueId, Seq,
+    Table, Visible,
+};
 
 /// Runs every check, each on a fresh log.
 ///
@@ -19,6 +27,8 @@ pub fn run<L: MessageLog>(open: impl Fn() -> L) {
     attempts_are_kept(&open());
     one_message_in_many_queues_is_settled_in_each(&open());
     keys_are_read_back_and_listed_in_order(&open());
+    dead_letters_are_kept_until_they_are_forgotten(&open());
+    what_is_durable_may_be_seen_outside(&open());
 }
 
 fn message(body: &str) -> Message {
@@ -60,7 +70,7 @@ fn settle(log: &impl MessageLog, queue: QueueId, seqs: &[u64]) {
 
 fn read(log: &impl MessageLog, queue: QueueId, from: Seq, max: usize) -> Vec<Delivery> {
     let mut out = Vec::new();
-    log.read(queue, from, max, &mut out);
+    log.read(queue, from, max, Visible::Committed, &mut out);
     out
 }
 
@@ -197,6 +207,69 @@ fn keys_are_read_back_and_listed_in_order(log: &impl MessageLog) {
     assert_eq!(log.keys(Table::Twins, b"b/", None, 9), ["b/1", "b/2"]);
     assert_eq!(log.keys(Table::Twins, b"b/", Some(b"b/1"), 9), ["b/2"]);
     assert_eq!(log.keys(Table::Twins, b"", None, 1), ["b/1"]);
+}
+
+fn dead_letters_are_kept_until_they_are_forgotten(log: &impl MessageLog) {
+    let queue = log.queue(&input("a"), Priority(7));
+    append(log, &[queue], &["bad"]);
+    let mut commit = Commit::new();
+    for why in ["first", "second"] {
+        commit.dead_letter(DeadLetter {
+            message: message(why),
+            endpoint: input("a"),
+            priority: Priority(7),
+            attempts: 3,
+            reason: DeadReason::Rejected(why.to_owned()),
+            at: Timestamp(5),
+        });
+    }
+    commit.progress(Progress::Settled { queue, seq: Seq(1) });
+    log.commit(&mut commit).expect("commits");
+    let kept = log.dead_letters(Seq::ZERO, 9);
+    let seqs: Vec<_> = kept.iter().map(|(seq, _)| seq.0).collect();
+    assert_eq!(seqs, [1, 2]);
+    let letter = &kept[1].1;
+    assert_eq!(letter.message, message("second"));
+    assert_eq!(letter.reason, DeadReason::Rejected("second".to_owned()));
+    assert_eq!((letter.attempts, letter.priority), (3, Priority(7)));
+    assert_eq!((&letter.endpoint, letter.at), (&input("a"), Timestamp(5)));
+    assert_eq!(log.pressure().waiting, 0, "dead letters wait for nobody");
+    commit.forget_dead_letter(Seq(1));
+    log.commit(&mut commit).expect("commits");
+    assert_eq!(log.dead_letters(Seq::ZERO, 9).len(), 1);
+    assert_eq!(log.dead_letters(Seq(2), 9)[0].0, Seq(2));
+    assert_eq!(log.metrics().dead_letters, 1);
+}
+
+fn what_is_durable_may_be_seen_outside(log: &impl MessageLog) {
+    let queue = log.queue(&input("a"), Priority(0));
+    let mut commit = Commit::new();
+    let index = commit.message(message("1"));
+    commit.target(index, queue, None);
+    let lsn = log.commit(&mut commit).expect("commits");
+    block_on(log.durable(lsn)).expect("durable");
+    assert!(log.durable_lsn() >= lsn);
+    let mut out = Vec::new();
+    log.read(queue, Seq::ZERO, 9, Visible::Durable, &mut out);
+    assert_eq!(out.len(), 1);
+}
+
+/// Waits on this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Thread(std::thread::Thread);
+    impl Wake for Thread {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Thread(std::thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
 }
 
 /// Fills a log that has a small limit.

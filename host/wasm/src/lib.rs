@@ -27,6 +27,7 @@ pub mod inspect;
 mod instance;
 mod logs;
 mod module;
+mod module_runtime;
 mod runtime;
 mod scheduler;
 mod service;
@@ -34,7 +35,8 @@ mod step;
 
 pub use engine::{Allocation, EPOCH, EngineKind};
 pub use logs::{Level, LogSink};
-pub use module::WasmModule;
+pub use module::{Fitness, OnFitness, WasmModule};
+pub use module_runtime::WasmModuleRuntime;
 pub use runtime::{CompileObserver, LoadError, Prepared, RuntimeConfig, Source, WasmRuntime};
 pub use scheduler::Scheduler;
 pub use service::{Service, ServiceEnd};

@@ -11,7 +11,7 @@ use edge_core::{Identity, Timestamp, limits};
 use edge_hub::{
     Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Owner, Side, TwinListener, Wake,
 };
-use edge_store::{DeadReason, Delivery};
+use edge_store::{DeadReason, Delivery, Lsn, Visible};
 
 use crate::fault::Fault;
 use crate::host::{CallMode, GuestFailure, GuestMessage};
@@ -33,6 +33,8 @@ const MANY_KEYS: usize = 64;
 const MANY_BYTES: usize = 1 << 20;
 /// Wait before a commit that the log refused is tried again with its steps.
 const REFUSED_BACK_OFF: Duration = Duration::from_millis(100);
+/// Instances that could not be made, one after the other, before the module counts as unfit.
+const UNFIT_AFTER: u32 = limits::FAILED_ATTEMPTS;
 /// Calls that wait for their turn; one more is refused.
 const MAX_CONTROLS: usize = 1_000;
 
@@ -48,9 +50,29 @@ pub struct WasmModule {
     worker: Mutex<Worker>,
 }
 
+/// Whether instances of a module can be made. Faults of single calls are not meant: they are the
+/// messages' matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fitness {
+    /// Several in a row could not; says why the last one could not. Messages go on failing.
+    Unfit(String),
+    /// They can again.
+    Fit,
+}
+
+/// Hears of changes of a module's fitness. Called by the thread that runs the module; must not block.
+pub type OnFitness = Box<dyn Fn(Fitness) + Send + Sync>;
+
 /// What only the one thread that runs the module touches.
 struct Worker {
+    on_fitness: Option<OnFitness>,
+    /// Instances that could not be made since the last one that could.
+    unfit: u32,
     inbox: Inbox,
+    waker: Arc<Waker>,
+    visible: Visible,
+    /// The newest commit of this module.
+    committed: Lsn,
     instance: Option<Instance>,
     /// Here between instances, inside the instance otherwise.
     step: Option<Box<Step>>,
@@ -83,6 +105,15 @@ impl fmt::Debug for WasmModule {
 impl WasmRuntime {
     /// Starts a module: from now on it gets its messages, timers, twin changes and methods.
     pub fn start(&self, prepared: Arc<Prepared>) -> Arc<WasmModule> {
+        self.start_watched(prepared, None)
+    }
+
+    /// The same, with somebody who hears whether instances can be made.
+    pub fn start_watched(
+        &self,
+        prepared: Arc<Prepared>,
+        on_fitness: Option<OnFitness>,
+    ) -> Arc<WasmModule> {
         let shared = prepared.shared().clone();
         let waker = Arc::new(Waker::default());
         let module = Arc::new_cyclic(|me: &Weak<WasmModule>| WasmModule {
@@ -92,9 +123,16 @@ impl WasmRuntime {
             controls: Mutex::default(),
             stopping: AtomicBool::new(false),
             worker: Mutex::new(Worker {
-                inbox: self
-                    .hub
-                    .inbox(Owner::Module(shared.id.clone()), waker.clone()),
+                on_fitness,
+                unfit: 0,
+                inbox: self.hub.inbox(
+                    Owner::Module(shared.id.clone()),
+                    waker.clone(),
+                    visible(&prepared),
+                ),
+                waker: waker.clone(),
+                visible: visible(&prepared),
+                committed: Lsn::default(),
                 instance: None,
                 step: Some(Box::new(Step::new(
                     self.hub.sender(shared.identity.clone()),
@@ -258,6 +296,7 @@ impl Task for WasmModule {
                 Some(Control::Swap(next)) => {
                     worker.drop_instance();
                     worker.timers = timers(&next, &worker.timers);
+                    worker.look_at(&next);
                     self.register(&next);
                     *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = next;
                     Worked::Some
@@ -314,6 +353,17 @@ impl Worker {
         self.inbox.rewind(REFUSED_BACK_OFF, now);
     }
 
+    /// A build that has effects outside sees only what is durable.
+    fn look_at(&mut self, prepared: &Prepared) {
+        let visible = visible(prepared);
+        if visible != self.visible {
+            let shared = prepared.shared();
+            let owner = Owner::Module(shared.id.clone());
+            self.inbox = shared.hub.inbox(owner, self.waker.clone(), visible);
+            self.visible = visible;
+        }
+    }
+
     fn drop_instance(&mut self) {
         if let Some(mut instance) = self.instance.take() {
             self.step = instance.take_step();
@@ -328,7 +378,9 @@ impl Worker {
     ) -> Called<T> {
         if self.instance.is_none() {
             self.step(prepared); // makes sure that there is one to move
-            self.instance = Some(Instance::new(prepared.clone(), &mut self.step)?);
+            let made = Instance::new(prepared.clone(), &mut self.step);
+            self.tell_fitness(&made);
+            self.instance = Some(made?);
         }
         let Some(instance) = &mut self.instance else {
             return Err(Fault {
@@ -343,14 +395,37 @@ impl Worker {
         called
     }
 
+    /// Counts instances that could not be made, and says when that begins to be and when it is over.
+    fn tell_fitness(&mut self, made: &Called<Instance>) {
+        let was_unfit = self.unfit >= UNFIT_AFTER;
+        let told = match made {
+            Ok(_) => {
+                self.unfit = 0;
+                was_unfit.then_some(Fitness::Fit)
+            }
+            Err(fault) => {
+                self.unfit = self.unfit.saturating_add(1);
+                let unfit = self.unfit == UNFIT_AFTER;
+                unfit.then(|| Fitness::Unfit(format!("no instance: {}", fault.summary)))
+            }
+        };
+        if let (Some(told), Some(tell)) = (told, &self.on_fitness) {
+            tell(told);
+        }
+    }
+
     /// Commits what the steps so far have done. Says whether the log took it; if not, nothing
     /// happened, and what was taken comes again.
     fn commit(&mut self, prepared: &Prepared) -> bool {
         let shared = prepared.shared();
         let step = self.step(prepared);
         step.staged_bytes = 0;
-        let Err(error) = shared.hub.commit(&mut step.commit) else {
-            return true;
+        let error = match shared.hub.commit(&mut step.commit) {
+            Ok(lsn) => {
+                self.committed = lsn.unwrap_or(self.committed);
+                return true;
+            }
+            Err(error) => error,
         };
         step.commit.clear();
         shared.log.host(
@@ -615,10 +690,14 @@ impl Worker {
         let (name, payload) = (call.name.clone(), call.payload.clone());
         let outcome = self.call(prepared, |instance| instance.invoke(name, payload));
         let answer = match outcome {
-            Ok(Ok(answer)) if self.commit(prepared) => Ok(MethodResponse {
-                status: answer.status,
-                payload: answer.payload,
-            }),
+            Ok(Ok(answer)) if self.commit(prepared) => {
+                let answer = MethodResponse {
+                    status: answer.status,
+                    payload: answer.payload,
+                };
+                answer_when_durable(prepared, self.committed, call, answer);
+                return;
+            }
             Ok(Ok(_)) => Err(MethodError::Failed(
                 "what the method did was not stored".to_owned(),
             )),
@@ -636,6 +715,32 @@ impl Worker {
         };
         call.answer(answer);
     }
+}
+
+/// What a build may see: whoever can be seen from outside must not tell what a crash takes back.
+fn visible(prepared: &Prepared) -> Visible {
+    let grants = &prepared.shared().options.grants;
+    let writes = grants.dirs.iter().any(|dir| dir.write);
+    match writes || !grants.http.is_empty() || prepared.calls_methods() {
+        true => Visible::Durable,
+        false => Visible::Committed,
+    }
+}
+
+/// An answer promises that what the method did is kept.
+fn answer_when_durable(prepared: &Prepared, lsn: Lsn, call: MethodCall, answer: MethodResponse) {
+    let hub = prepared.shared().hub.clone();
+    if hub.log().durable_lsn() >= lsn {
+        call.answer(Ok(answer));
+        return;
+    }
+    prepared.runtime().spawn(async move {
+        let kept = hub.durable(lsn).await;
+        call.answer(
+            kept.map(|()| answer)
+                .map_err(|error| MethodError::Failed(error.to_string())),
+        );
+    });
 }
 
 /// The step, in the instance or outside of it. Should a host function have lost it in a panic, a

@@ -101,6 +101,16 @@ pub enum LoadError {
         /// What is wrong.
         why: String,
     },
+    /// A granted directory cannot be opened.
+    #[error("grants of module {module}: directory {path}: {why}")]
+    Directory {
+        /// The module.
+        module: ModuleId,
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
     /// The compiler refused it.
     #[error("cannot compile {name}: {why}")]
     Compile {
@@ -120,6 +130,23 @@ pub enum LoadError {
     /// The machine cannot run components.
     #[error("cannot run components on this machine: {0}")]
     Engine(String),
+}
+
+impl LoadError {
+    /// Whether it may pass without a change of the deployment: what is missing on the disk may come.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Directory { .. } => true,
+            Self::TooLarge { .. }
+            | Self::Digest { .. }
+            | Self::NotAModule { .. }
+            | Self::NotGranted { .. }
+            | Self::Grant { .. }
+            | Self::Compile { .. }
+            | Self::Link { .. }
+            | Self::Engine(_) => false,
+        }
+    }
 }
 
 /// Hears of compilations, which can take seconds.
@@ -243,6 +270,13 @@ impl Prepared {
     /// Whether it answers methods.
     pub fn handles_methods(&self) -> bool {
         self.linked.exports.invoke.is_some()
+    }
+
+    /// Whether it calls other modules' methods.
+    pub fn calls_methods(&self) -> bool {
+        self.linked.inspection.imports.iter().any(|import| {
+            import.name.starts_with("edge:module/methods") && !import.functions.is_empty()
+        })
     }
 
     /// Whether it is a service: no handlers, but `wasi:cli/run`.
@@ -431,8 +465,10 @@ impl WasmRuntime {
         let dirs = dirs
             .iter()
             .map(|grant| {
-                GrantedDir::open(grant).map_err(|error| {
-                    refused(format!("directory {}: {error}", grant.host.display()))
+                GrantedDir::open(grant).map_err(|why| LoadError::Directory {
+                    module: module.clone(),
+                    path: grant.host.clone(),
+                    why,
                 })
             })
             .collect::<Result<_, _>>()?;

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,15 @@ const AGAIN: u8 = 3;
 #[derive(Clone)]
 pub struct Scheduler(Arc<Shared>);
 
+/// Keeps the epoch advancing.
+pub(crate) struct Ticking(Arc<Shared>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.tickers.fetch_sub(1, Ordering::Release);
+    }
+}
+
 struct Shared {
     run: Mutex<RunQueue>,
     work: Condvar,
@@ -93,8 +102,8 @@ struct Shared {
     slices: AtomicU64,
     on_tick: Box<dyn Fn() + Send + Sync>,
     base_workers: usize,
-    /// Something beside tasks needs the ticks: services run on threads of their own.
-    always_ticks: AtomicBool,
+    /// How many need the ticks beside tasks: services run on threads of their own.
+    tickers: AtomicUsize,
     closed: AtomicBool,
 }
 
@@ -177,7 +186,7 @@ impl Scheduler {
             slices: AtomicU64::new(0),
             on_tick: Box::new(on_tick),
             base_workers: workers.clamp(1, MAX_WORKERS),
-            always_ticks: AtomicBool::new(false),
+            tickers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         }))
     }
@@ -331,13 +340,14 @@ impl Scheduler {
         }
     }
 
-    /// From now on the epoch advances also while no task runs.
-    pub(crate) fn keep_ticking(&self) {
+    /// The epoch advances also while no task runs, until what this returns is dropped.
+    pub(crate) fn keep_ticking(&self) -> Ticking {
         let mut clock = self.0.clock();
-        self.0.always_ticks.store(true, Ordering::Release);
+        self.0.tickers.fetch_add(1, Ordering::Release);
         self.0.clock_sleeps.store(false, Ordering::Release);
         self.ensure_clock(&mut clock);
         self.0.clock_wake.notify_one();
+        Ticking(self.0.clone())
     }
 
     fn start_clock(&self, first: bool) {
@@ -399,7 +409,7 @@ impl Scheduler {
                 let run = shared.run();
                 (run.workers > run.idle, !run.tasks.is_empty())
             };
-            if running || slices != seen || shared.always_ticks.load(Ordering::Relaxed) {
+            if running || slices != seen || shared.tickers.load(Ordering::Relaxed) > 0 {
                 quiet_since = now;
             }
             if ticked && waiting && slices == seen {

@@ -19,7 +19,7 @@ pub enum ServiceEnd {
     Failed(String),
 }
 
-/// A running service. Dropping it stops it at its next wait or epoch.
+/// A running service. Dropping it does not stop it; [`stop`](Self::stop) does, at its next wait or epoch.
 #[derive(Debug)]
 pub struct Service {
     task: tokio::task::JoinHandle<ServiceEnd>,
@@ -29,9 +29,12 @@ impl WasmRuntime {
     /// Starts a service. Each message that it sends and each key that it sets is a commit of its own.
     pub fn start_service(&self, prepared: Arc<Prepared>) -> Service {
         let step = Step::new(self.hub.sender(prepared.shared().identity.clone()));
-        self.scheduler.keep_ticking();
+        let ticking = self.scheduler.keep_ticking();
         Service {
-            task: self.tokio.spawn(run(prepared, step)),
+            task: self.tokio.spawn(async move {
+                let _ticking = ticking;
+                run(prepared, step).await
+            }),
         }
     }
 }

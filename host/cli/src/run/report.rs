@@ -48,7 +48,7 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> String {
     match reason {
         DeadReason::Rejected(why) => format!("rejected at {endpoint}{tries}: {why}: {excerpt:?}"),
         DeadReason::Failed(why) => format!("rejected at {endpoint}{tries}, {excerpt:?}: {why}"),
-        DeadReason::Loop => format!("rejected: {reason}: {excerpt:?}"),
+        DeadReason::Loop | DeadReason::Abandoned => format!("rejected: {reason}: {excerpt:?}"),
     }
 }
 

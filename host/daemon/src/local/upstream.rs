@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use edge_core::Message;
 use edge_hub::{Hub, Owner, Wake};
-use edge_store::{Commit, Delivery};
+use edge_store::{Commit, Delivery, Visible};
 
 /// Messages handed out before progress is committed.
 const BATCH: usize = 256;
@@ -83,7 +83,7 @@ impl Bell {
 }
 
 impl Upstream {
-    pub(super) fn start(hub: &Arc<Hub>, take: Box<dyn Take>) -> std::io::Result<Self> {
+    pub(crate) fn start(hub: &Arc<Hub>, take: Box<dyn Take>) -> std::io::Result<Self> {
         let bell = Arc::new(Bell::default());
         let (hub, rings) = (hub.clone(), bell.clone());
         let thread = std::thread::Builder::new()
@@ -117,7 +117,7 @@ impl Upstream {
 }
 
 fn deliver(hub: &Arc<Hub>, bell: Arc<Bell>, mut take: Box<dyn Take>) -> std::io::Result<()> {
-    let mut inbox = hub.inbox(Owner::Upstream, bell.clone());
+    let mut inbox = hub.inbox(Owner::Upstream, bell.clone(), Visible::Durable);
     let mut commit = Commit::new();
     let mut batch: Vec<Delivery> = Vec::new();
     loop {
