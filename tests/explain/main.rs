@@ -162,5 +162,9 @@ fn a_wrong_route_is_told_with_its_place() {
         .says("--route 1: line 1, column 21: ")
         .says("expected a condition");
     explain(" ").output("").code(2).says("--route 1 is blank");
-    edge(["explain"]).output("").code(2).says("--manifest");
+    // Without either, those in force on the device are asked for.
+    edge(["explain", "--data", "/nowhere"])
+        .output("")
+        .code(3)
+        .says("no edge daemon answers at /nowhere/mgmt.sock");
 }

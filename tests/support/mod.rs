@@ -11,6 +11,8 @@
 )]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod daemon;
+pub mod ledger;
 mod running;
 mod samples;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use daemon::{Daemon, Manifest};
 pub use running::Running;
 pub use samples::{c_filter, optional, readings, sample, sample_as};
 

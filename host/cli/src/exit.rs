@@ -12,6 +12,14 @@ pub(crate) enum Code {
     Incomplete = 1,
     /// Nothing was begun: wrong usage, a bad manifest, a component that is none.
     Usage = 2,
+    /// Nothing was begun: no daemon answers, or it may not be talked to.
+    NotRunning = 3,
+    /// The daemon's store failed; it recovers at the next start (EX_IOERR).
+    Store = 74,
+    /// The daemon's settings are wrong: starting it again does not help (EX_CONFIG).
+    Settings = 78,
+    /// Another daemon has the data directory or the socket: starting it again does not help.
+    InUse = 79,
     /// Ended by Ctrl-C before the work was (128 + SIGINT).
     Interrupted = 130,
 }
@@ -30,6 +38,29 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
+    /// Ends with a code of its own.
+    pub(crate) fn with(code: Code, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            code,
+            error: error.into(),
+        }
+    }
+
+    /// Standard output cannot be written to. Whoever stops reading has had enough: pipes to `head` end
+    /// like that, and it is no error.
+    pub(crate) fn output(error: std::io::Error) -> Self {
+        let error = anyhow::Error::new(error).context("write to standard output");
+        Self {
+            code: Code::Incomplete,
+            error,
+        }
+    }
+
+    fn is_closed_pipe(&self) -> bool {
+        let io = self.error.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     /// Nothing was begun.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self {
@@ -48,6 +79,9 @@ impl Exit {
 
     /// Prints the error with its causes.
     pub(crate) fn report(self) -> ExitCode {
+        if self.is_closed_pipe() {
+            return ExitCode::SUCCESS;
+        }
         say(&format!("error: {}", self.error));
         for cause in self.error.chain().skip(1) {
             say(&format!("  caused by: {cause}"));
@@ -64,7 +98,7 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Text in which nothing but line breaks and tabs is not printed; lines after the first are indented.
-fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }

@@ -1,23 +1,26 @@
 //! `edge explain`: why routes take a message, or do not.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use edge_core::{
     DeviceId, EndpointId, Message, MessageBuilder, MessageId, ModuleId, Origin, Source, Timestamp,
 };
+use edge_daemon::Client;
 use edge_manifest::ReadOptions;
 use edge_route::{Explanation, Mode, Route, explain};
 
 use crate::exit::{Exit, say};
+use crate::remote::Target;
 
-/// Say, part by part, why routes take a message or not.
+/// Say, part by part, why routes take a message or not. Without --manifest and --route: those in force
+/// on the device.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The deployment manifest with the routes.
-    #[arg(long, value_name = "FILE", required_unless_present = "route")]
+    #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// A route to explain, instead of or beside those of a manifest.
     #[arg(long, value_name = "ROUTE")]
@@ -48,6 +51,8 @@ pub(crate) struct Args {
     /// Print JSON, one object for each route.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 struct Named {
@@ -59,7 +64,25 @@ struct Named {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let mut routes = Vec::new();
     if let Some(path) = &args.manifest {
-        routes.extend(of_manifest(path, args.routes.unwrap_or(Mode::Compat))?);
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read manifest {}", path.display()))
+            .map_err(Exit::usage)?;
+        let mode = args.routes.unwrap_or(Mode::Compat);
+        routes.extend(of_manifest(&path.display().to_string(), &text, mode)?);
+    } else if args.route.is_empty() {
+        let get = async |client: Client| Ok(client.deployment().await?);
+        let current = args.target.run(get)?;
+        let in_force = current
+            .deployment
+            .routes
+            .parse()
+            .map_err(Exit::incomplete)?;
+        let mode = args.routes.unwrap_or(in_force);
+        routes.extend(of_manifest(
+            &current.deployment.name,
+            &current.manifest,
+            mode,
+        )?);
     }
     let mode = args.routes.unwrap_or(Mode::Strict);
     for (number, text) in args.route.iter().enumerate() {
@@ -88,13 +111,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn of_manifest(path: &Path, mode: Mode) -> Result<Vec<Named>, Exit> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("read manifest {}", path.display()))
-        .map_err(Exit::usage)?;
-    let name = path.display().to_string();
-    let read = edge_manifest::read(&text, &ReadOptions { routes: mode }).map_err(|mistakes| {
-        say(edge_manifest::render(&name, &mistakes).trim_end());
+fn of_manifest(name: &str, text: &str, mode: Mode) -> Result<Vec<Named>, Exit> {
+    let read = edge_manifest::read(text, &ReadOptions { routes: mode }).map_err(|mistakes| {
+        say(edge_manifest::render(name, &mistakes).trim_end());
         Exit::usage(anyhow!("{name} cannot be deployed"))
     })?;
     let compiled = read.deployment.routes.into_iter().filter_map(|spec| {

@@ -1,13 +1,27 @@
 //! The commands of the edge program, one file each.
 //!
-//! Called by `main` only. Commands turn words into calls of [`edge_daemon`]'s facade and answers into
-//! text; they decide nothing.
+//! Called by `main` only. Commands turn words into calls of [`edge_daemon`]'s facade, or of a running
+//! daemon through its client, and answers into text; they decide nothing.
 
+mod apply;
 mod componentize;
+mod daemon;
+mod dead_letters;
 mod exit;
 mod explain;
+mod list;
+mod logs;
+mod method;
 mod new;
+mod output;
+mod queues;
+mod remote;
+mod restart;
 mod run;
+mod send;
+mod tail;
+mod top;
+mod twin;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -28,6 +42,30 @@ struct Cli {
 enum Command {
     /// Run components here and now: no config, no containers, no cloud.
     Run(Box<run::Args>),
+    /// Run the device: takes deployments, keeps messages and state across restarts.
+    Daemon(daemon::Args),
+    /// Check a deployment manifest and put it in force.
+    Apply(apply::Args),
+    /// List the modules of the device.
+    List(list::Args),
+    /// Show what modules log.
+    Logs(logs::Args),
+    /// Stop a module and start it again.
+    Restart(restart::Args),
+    /// List the queues and what waits in them.
+    Queues(queues::Args),
+    /// Show messages as they pass.
+    Tail(tail::Args),
+    /// Send a message; it is on the device when this returns.
+    Send(send::Args),
+    /// List, show, replay or drop messages that were given up.
+    DeadLetters(dead_letters::Args),
+    /// Show or change a module's twin.
+    Twin(twin::Args),
+    /// Call a method of a module.
+    Method(method::Args),
+    /// Show rates, queues and modules as they change.
+    Top(top::Args),
     /// Say, part by part, why routes take a message or not.
     Explain(explain::Args),
     /// Write the folder of a new module.
@@ -39,7 +77,12 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("EDGE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Starts and stops of a device belong in its journal.
+    let level = match cli.command {
+        Command::Daemon(_) => "info",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_from_env("EDGE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -49,6 +92,18 @@ pub fn main() -> ExitCode {
         .init();
     let done = match cli.command {
         Command::Run(args) => run::run(*args),
+        Command::Daemon(args) => daemon::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::List(args) => list::run(args),
+        Command::Logs(args) => logs::run(args),
+        Command::Restart(args) => restart::run(args),
+        Command::Queues(args) => queues::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Send(args) => send::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
+        Command::Twin(args) => twin::run(args),
+        Command::Method(args) => method::run(args),
+        Command::Top(args) => top::run(args),
         Command::Explain(args) => explain::run(args),
         Command::New(args) => new::run(args).map_err(Exit::usage),
         Command::Componentize(args) => componentize::run(args).map_err(Exit::usage),

@@ -2,16 +2,33 @@
 //!
 //! Called by the command line and by the benchmarks; the only place where all the parts meet.
 //!
-//! [`LocalDevice`] is a whole device in one process that keeps nothing: what `edge run` is.
+//! ```text
+//!   edge run      ─► LocalDevice: a whole device in one process that keeps nothing
+//!   edge daemon   ─► run: settings ─► data directory ─► Device (durable) ─► management API, metrics
+//!   other commands ─► Client ─► the management API's socket
+//! ```
 
+mod api;
+mod client;
+mod daemon;
+mod data_dir;
+mod device;
 mod local;
+mod metrics;
 mod paths;
+pub mod settings;
+
+pub use api::{SocketError, types};
+pub use client::{Client, ClientError, Stream};
+pub use daemon::{DaemonConfig, DaemonError, Ended, Ready, run};
+pub use data_dir::DataDirError;
+pub use device::DeviceError;
 
 pub use local::{
     FeedError, Feeder, Feeders, Interest, LocalConfig, LocalDevice, OnDeadLetter, Skipped,
     StartError, Take, Upstream, UpstreamError,
 };
-pub use paths::cache_dir;
+pub use paths::{NoDataDir, cache_dir, config_file, find_socket};
 
 pub use edge_hub::{MethodError, MethodResponse, Section, Snapshot};
 pub use edge_store::{DeadLetter, DeadReason, QueueStatus};

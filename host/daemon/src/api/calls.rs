@@ -1,0 +1,171 @@
+//! What each call does: words in, the device's work, words out.
+
+mod letters;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use edge_core::ModuleId;
+use edge_hub::Side;
+use http::{StatusCode, Uri};
+use serde_json::{Map, Value};
+
+use super::types::{
+    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, MethodAnswer,
+    MethodRequest, QueueInfo, SendRequest, Sent, Twin, TwinSection,
+};
+use super::{Api, ApiError};
+
+pub(super) use letters::{drop_letters, letter, letters, replay};
+pub(super) use watch::{logs, modules, tail, top};
+
+type App = State<Arc<Api>>;
+type Answer<T> = Result<Json<T>, ApiError>;
+type Request<T> = Result<Json<T>, JsonRejection>;
+
+/// How long a method's answer is waited for, if the caller does not say.
+const METHOD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a caller may ask for.
+const METHOD_LONGEST: Duration = Duration::from_secs(300);
+
+fn module_id(text: &str) -> Result<ModuleId, ApiError> {
+    ModuleId::new(text).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// A module that is deployed.
+fn deployed(api: &Api, text: &str) -> Result<ModuleId, ApiError> {
+    let module = module_id(text)?;
+    match api.device.has_module(&module) {
+        true => Ok(module),
+        false => Err(ApiError::not_found(format!(
+            "there is no module {module} in the deployment"
+        ))),
+    }
+}
+
+pub(super) async fn device(State(api): App) -> Json<DeviceInfo> {
+    let device = &api.device;
+    Json(DeviceInfo {
+        device: device.name().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started: device.started().to_string(),
+        data: api.data.clone(),
+        metrics: api.metrics.map(|at| at.to_string()),
+        deployment: device.deployment().map(|current| current.deployment),
+    })
+}
+
+pub(super) async fn apply(State(api): App, request: Request<ApplyRequest>) -> Answer<Applied> {
+    let device = api.device.clone();
+    let Json(request) = request?;
+    // Whoever hangs up does not stop it half-way.
+    let applied = tokio::spawn(async move { device.apply(request).await });
+    Ok(Json(applied.await??))
+}
+
+pub(super) async fn deployment(State(api): App) -> Answer<CurrentDeployment> {
+    let none = || ApiError::not_found("nothing is deployed: `edge apply MANIFEST` does that");
+    api.device.deployment().map(Json).ok_or_else(none)
+}
+
+pub(super) async fn deployments(State(api): App) -> Answer<Vec<DeploymentInfo>> {
+    let device = api.device.clone();
+    let deployments = tokio::task::spawn_blocking(move || device.deployments());
+    Ok(Json(deployments.await?))
+}
+
+pub(super) async fn restart(
+    State(api): App,
+    Path(module): Path<String>,
+) -> Answer<Map<String, Value>> {
+    let module = module_id(&module)?;
+    api.device.agent().restart(&module).await?;
+    Ok(Json(Map::new()))
+}
+
+pub(super) async fn queues(State(api): App) -> Answer<Vec<QueueInfo>> {
+    let device = api.device.clone();
+    Ok(Json(
+        tokio::task::spawn_blocking(move || device.queues()).await?,
+    ))
+}
+
+pub(super) async fn send(State(api): App, request: Request<SendRequest>) -> Answer<Sent> {
+    let Json(request) = request?;
+    Ok(Json(api.device.send(&request).await?))
+}
+
+pub(super) async fn twin(State(api): App, Path(module): Path<String>) -> Answer<Twin> {
+    let module = deployed(&api, &module)?;
+    let section = |side| -> Result<TwinSection, ApiError> {
+        let section = api.device.twin(&module, side)?;
+        Ok(TwinSection {
+            version: section.version,
+            properties: section.properties,
+        })
+    };
+    Ok(Json(Twin {
+        desired: section(Side::Desired)?,
+        reported: section(Side::Reported)?,
+    }))
+}
+
+pub(super) async fn set_twin(
+    State(api): App,
+    Path(module): Path<String>,
+    patch: Request<Map<String, Value>>,
+) -> Answer<TwinSection> {
+    let module = deployed(&api, &module)?;
+    let Json(patch) = patch?;
+    let section = api.device.set_twin(&module, patch).await?;
+    Ok(Json(TwinSection {
+        version: section.version,
+        properties: section.properties,
+    }))
+}
+
+pub(super) async fn method(
+    State(api): App,
+    Path((module, name)): Path<(String, String)>,
+    request: Request<MethodRequest>,
+) -> Answer<MethodAnswer> {
+    let module = deployed(&api, &module)?;
+    let Json(request) = request?;
+    let asked = request.timeout_seconds.map(Duration::from_secs);
+    let timeout = asked.unwrap_or(METHOD_TIMEOUT).min(METHOD_LONGEST);
+    let answer = api
+        .device
+        .invoke(&module, name, request.payload, timeout)
+        .await??;
+    Ok(Json(MethodAnswer {
+        status: answer.status,
+        // The hub lets nothing pass that is no JSON.
+        payload: serde_json::from_str(&answer.payload).unwrap_or(Value::String(answer.payload)),
+    }))
+}
+
+pub(super) async fn metrics(State(api): App) -> Result<Response, ApiError> {
+    let device = api.device.clone();
+    let text = tokio::task::spawn_blocking(move || crate::metrics::render(&device)).await?;
+    Ok((
+        [(http::header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)],
+        text,
+    )
+        .into_response())
+}
+
+pub(super) async fn unknown(uri: Uri) -> ApiError {
+    let message = format!("there is no call {}", uri.path());
+    ApiError::no_such_call(StatusCode::NOT_FOUND, message)
+}
+
+pub(super) async fn not_allowed(method: http::Method, uri: Uri) -> ApiError {
+    let message = format!("there is no call {method} {}", uri.path());
+    ApiError::no_such_call(StatusCode::METHOD_NOT_ALLOWED, message)
+}

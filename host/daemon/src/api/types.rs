@@ -1,0 +1,312 @@
+//! What requests and answers of the management API look like: the daemon writes them, the typed client
+//! reads them, commands print them. Times are RFC 3339 in UTC with milliseconds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use edge_agent::ModuleStatus;
+use edge_core::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+mod message;
+
+pub use message::{Body, DeadLetterInfo, MessageInfo, SendRequest, Sent};
+
+/// An answer that is none. `{"code":"not-found","message":"…"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable, for programs.
+    pub code: String,
+    /// For people: what was attempted, what is wrong, what to do.
+    pub message: String,
+    /// Each thing that is wrong with a document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<String>,
+}
+
+/// `GET /v1/device`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// The device's name.
+    pub device: String,
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// When the daemon started.
+    pub started: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where metrics are, if anywhere.
+    pub metrics: Option<String>,
+    /// What is deployed.
+    pub deployment: Option<DeploymentInfo>,
+}
+
+/// A deployment that is or was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentInfo {
+    /// Counts the deployments of this device.
+    pub number: u64,
+    /// The name of its manifest.
+    pub name: String,
+    /// When it was applied.
+    pub applied: String,
+    /// The routing language: compat or strict.
+    pub routes: String,
+    /// The components that it runs, by module.
+    pub components: BTreeMap<String, String>,
+}
+
+/// `GET /v1/deployment`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentDeployment {
+    /// What is in force.
+    pub deployment: DeploymentInfo,
+    /// Its manifest as it was given.
+    pub manifest: String,
+}
+
+/// `PUT /v1/deployment`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyRequest {
+    /// What to call the manifest in messages.
+    pub name: String,
+    /// Its text.
+    pub manifest: String,
+    /// What paths in it are relative to, from `/` on.
+    pub base: PathBuf,
+    /// The routing language: compat or strict.
+    #[serde(default)]
+    pub routes: Option<String>,
+}
+
+/// A deployment was taken; its modules are being brought up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What is in force now.
+    pub deployment: DeploymentInfo,
+    /// The desired state of the agent that it made; its modules are brought up when this has settled.
+    pub generation: u64,
+    /// What is odd about it and yet no error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// `GET /v1/modules`; with `?follow=true` a line whenever it changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Modules {
+    /// The deployment that these belong to; 0: none.
+    pub deployment: u64,
+    /// Which desired state the agent speaks of; ascending.
+    pub generation: u64,
+    /// Whether nothing is under way: every module is as it is to be, or has failed.
+    pub settled: bool,
+    /// In the order of their names.
+    pub modules: Vec<ModuleInfo>,
+}
+
+/// A module, as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleInfo {
+    /// Its name.
+    pub name: String,
+    /// wasm or docker.
+    pub kind: String,
+    /// What is wanted: running, stopped or absent.
+    pub wanted: String,
+    /// What is: running, unhealthy, stopped, failed, backoff or downloading.
+    pub status: String,
+    /// Why it is as it is.
+    pub description: String,
+    /// Where it comes from.
+    pub image: String,
+    /// The digest of what runs.
+    pub digest: Option<String>,
+    /// The version that the manifest states.
+    pub version: Option<String>,
+    /// Starts after an end that nobody asked for.
+    pub restarts: u32,
+    /// When it started last.
+    pub started: Option<String>,
+    /// When it ended last by itself.
+    pub exited: Option<String>,
+    /// How it ended last.
+    pub exit_code: Option<i32>,
+    /// When it is tried again.
+    pub next_try: Option<String>,
+}
+
+impl ModuleInfo {
+    /// Whether it is as it is to be.
+    pub fn is_well(&self) -> bool {
+        match self.wanted.as_str() {
+            "running" => {
+                self.status == "running" || (self.status == "stopped" && self.exit_code == Some(0))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl From<&ModuleStatus> for ModuleInfo {
+    fn from(status: &ModuleStatus) -> Self {
+        let word = |value| match value {
+            Ok(serde_json::Value::String(word)) => word,
+            _ => "unknown".to_owned(),
+        };
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        Self {
+            name: status.module.to_string(),
+            kind: status.kind.as_str().to_owned(),
+            wanted: word(serde_json::to_value(status.desired)),
+            status: word(serde_json::to_value(status.runtime_status)),
+            description: status.description.clone(),
+            image: status.image.clone(),
+            digest: status.digest.map(|digest| digest.to_string()),
+            version: status.version.clone(),
+            restarts: status.restart_count,
+            started: time(status.last_start),
+            exited: time(status.last_exit),
+            exit_code: status.exit_code,
+            next_try: time(status.next_try),
+        }
+    }
+}
+
+/// `GET /v1/queues`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueInfo {
+    /// `module/input` or `$upstream`.
+    pub endpoint: String,
+    /// Rank; the lowest number is delivered first. None: of routes that name none.
+    pub priority: Option<u32>,
+    /// Messages that wait.
+    pub depth: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// When the oldest came in.
+    pub oldest: Option<String>,
+    /// How long ago that was, in seconds.
+    pub oldest_seconds: Option<f64>,
+    /// Whether somebody reads it.
+    pub reader: bool,
+    /// Whether a route leads to it.
+    pub routed: bool,
+}
+
+/// A line of `GET /v1/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Counts the lines of all modules since the daemon started.
+    pub number: u64,
+    /// When it came.
+    pub time: String,
+    /// Whose it is.
+    pub module: String,
+    /// trace, debug, info, warn, error or critical.
+    pub level: String,
+    /// What the module named as its context, often nothing.
+    pub context: String,
+    /// The line.
+    pub line: String,
+}
+
+/// What a stream carries, one JSON object a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event<T> {
+    /// What was asked for.
+    Item(T),
+    /// So many were left out because this reader was too slow.
+    Dropped(u64),
+}
+
+/// A message that passes, in `GET /v1/tail`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The message.
+    #[serde(flatten)]
+    pub message: MessageInfo,
+    /// The endpoints that it goes to; none: no route takes it.
+    pub into: Vec<String>,
+}
+
+/// `POST /v1/dead-letters/replay` and `…/drop`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    /// These.
+    Numbers(Vec<u64>),
+    /// All that there are now.
+    All,
+}
+
+/// What became of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Handled {
+    /// Done.
+    pub done: Vec<u64>,
+    /// Not done, and why.
+    pub failed: Vec<(u64, String)>,
+}
+
+/// `GET /v1/twins/{module}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Twin {
+    /// What is wanted.
+    pub desired: TwinSection,
+    /// What is.
+    pub reported: TwinSection,
+}
+
+/// One half of a twin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TwinSection {
+    /// Counts its changes.
+    pub version: u64,
+    /// The properties.
+    pub properties: Map<String, Value>,
+}
+
+/// `POST /v1/methods/{module}/{name}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodRequest {
+    /// What the method gets.
+    #[serde(default)]
+    pub payload: Value,
+    /// How long to wait for the answer, in seconds.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
+}
+
+/// What a method answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodAnswer {
+    /// Status in the manner of HTTP; the module's choice.
+    pub status: u32,
+    /// The answer.
+    pub payload: Value,
+}
+
+/// A line of `GET /v1/top`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopSample {
+    /// When it was taken.
+    pub time: String,
+    /// Since the sample before, or since the start of the daemon.
+    pub seconds: f64,
+    /// Running counts since the daemon started, by name.
+    pub counts: BTreeMap<String, u64>,
+    /// How they changed, a second.
+    pub rates: BTreeMap<String, f64>,
+    /// Bytes of messages that wait.
+    pub waiting_bytes: u64,
+    /// Bytes at which senders outside are made to wait.
+    pub waiting_limit: u64,
+    /// Queues.
+    pub queues: Vec<QueueInfo>,
+    /// Modules.
+    pub modules: Modules,
+}

@@ -1,0 +1,275 @@
+//! The daemon: takes the data directory, starts the device, offers it to commands, and ends in order.
+//!
+//! ```text
+//!   data directory, socket taken ─► store, hub, runtimes, agent ─► metrics ─► ready
+//!                                                                              │ SIGTERM, SIGINT
+//!   closed ◄─ store flushed ◄─ calls end ◄─ upstream ends ◄─ modules stopped ◄─┘ a second one: at once
+//! ```
+//!
+//! Each step of the end has a deadline; what is not done by then is said and left. Recovery after a
+//! crash is the tested path, so an end that is cut short loses nothing that was acknowledged.
+
+mod metrics_server;
+mod notify;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_core::ModuleId;
+use edge_store::CommitError;
+use edge_wasm::LogSink;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::api::{self, Api, Socket, SocketError};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::device::{Device, DeviceError};
+use crate::local::{Take, Upstream};
+use crate::settings::{RootMessages, Settings, UpstreamKind};
+
+/// A module has this long to end the step that it is in.
+const MODULE_GRACE: Duration = Duration::from_secs(10);
+/// Calls that are under way have this long to end.
+const CALL_GRACE: Duration = Duration::from_secs(5);
+/// Whatever reads messages for upstream has this long to take the last ones.
+const UPSTREAM_GRACE: Duration = Duration::from_secs(5);
+/// The store has this long to write what is left.
+const STORE_GRACE: Duration = Duration::from_secs(30);
+
+/// What the daemon needs to start.
+pub struct DaemonConfig {
+    /// Checked settings.
+    pub settings: Settings,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Takes what modules log, beside what is kept of it.
+    pub console: Option<Arc<dyn LogSink>>,
+    /// Takes messages for upstream, where settings say that they are printed.
+    pub print: Box<dyn Take>,
+}
+
+impl std::fmt::Debug for DaemonConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonConfig")
+            .field("settings", &self.settings)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Commands are taken from now on.
+#[derive(Debug, Clone)]
+pub struct Ready<'a> {
+    /// The device's name.
+    pub device: &'a str,
+    /// Where commands are taken.
+    pub socket: &'a Path,
+    /// Where metrics are, if anywhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// How a daemon ended that was told to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// In order.
+    Clean,
+    /// In order, but these modules did not end in time.
+    Left(Vec<ModuleId>),
+    /// At once, because it was told so a second time.
+    AtOnce,
+}
+
+/// Why a daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data directory is not ours.
+    #[error(transparent)]
+    Data(DataDirError),
+    /// The device did not start.
+    #[error("the device cannot start")]
+    Device(#[source] DeviceError),
+    /// Commands cannot be taken.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A thread or a signal handler could not be had.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// The store failed; what was acknowledged is kept.
+    #[error("the store failed, and the daemon ended to recover at its next start")]
+    Store(#[source] CommitError),
+    /// A part of the daemon ended that is to go on for ever.
+    #[error("{0} ended early")]
+    Fault(&'static str),
+}
+
+impl From<DeviceError> for DaemonError {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Data(error) => Self::Data(error),
+            error => Self::Device(error),
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// It did not start, or a part of it failed; everything that was acknowledged is kept.
+pub async fn run(
+    config: DaemonConfig,
+    ready: impl FnOnce(&Ready<'_>),
+) -> Result<Ended, DaemonError> {
+    let mut signals = Signals::new()?;
+    let data = DataDir::take(&config.data).map_err(DaemonError::Data)?;
+    let settings = &config.settings;
+    // Before anything of the device runs: who calls now waits until it is there.
+    let (socket, listener) = Socket::listen(&settings.socket(data.path()), &settings.management)?;
+    let started = tokio::select! {
+        started = Device::start(settings, &data, config.console) => started,
+        () = signals.next() => return Ok(Ended::Clean),
+    };
+    let device = started?;
+    let (close, closing) = watch::channel(false);
+    let metrics = metrics_server::listen(settings.metrics.listen).await;
+    let api = Arc::new(Api {
+        device: device.clone(),
+        data: data.path().to_owned(),
+        metrics: metrics.as_ref().map(|(_, at)| *at),
+        closing: closing.clone(),
+        message_limit: settings.hub.message_limit.0,
+    });
+    let upstream = match (settings.upstream.kind, settings.upstream.messages) {
+        (UpstreamKind::None, RootMessages::Keep) => None,
+        (UpstreamKind::None, RootMessages::Print) => {
+            Some(Upstream::start(device.hub(), config.print)?)
+        }
+    };
+
+    let mut parts: JoinSet<&'static str> = JoinSet::new();
+    let mut serving = JoinSet::new();
+    let router = api::router(api);
+    let closed = |mut closing: watch::Receiver<bool>| async move {
+        // A sender that is gone is an end, too.
+        let _ = closing.wait_for(|closing| *closing).await;
+    };
+    let serve = axum::serve(listener, router).with_graceful_shutdown(closed(closing.clone()));
+    serving.spawn(async move {
+        if let Err(error) = serve.await {
+            warn!(%error, "management API ended");
+        }
+        "the management API"
+    });
+    let at = metrics.as_ref().map(|(_, at)| *at);
+    if let Some((listener, _)) = metrics {
+        let router = metrics_server::router(device.clone());
+        let serve = axum::serve(listener, router).with_graceful_shutdown(closed(closing));
+        serving.spawn(async move {
+            if let Err(error) = serve.await {
+                warn!(%error, "metrics ended");
+            }
+            "the metrics server"
+        });
+    }
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.sweep().await;
+            "the sweeper"
+        }
+    });
+    parts.spawn(notify::watchdog());
+    ready(&Ready {
+        device: device.name().as_str(),
+        socket: socket.path(),
+        metrics: at,
+    });
+    notify::ready();
+
+    let fault = tokio::select! {
+        () = signals.next() => None,
+        error = device.failed() => Some(DaemonError::Store(error)),
+        ended = parts.join_next() => Some(DaemonError::Fault(name(ended))),
+        ended = serving.join_next() => Some(DaemonError::Fault(name(ended))),
+    };
+    notify::stopping();
+    info!("stopping");
+    let stop = async {
+        let left = device.stop_modules(MODULE_GRACE).await;
+        if let Some(upstream) = upstream {
+            let stopped = tokio::task::spawn_blocking(move || upstream.stop(UPSTREAM_GRACE)).await;
+            match stopped {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(
+                    error = &error as &dyn std::error::Error,
+                    "messages for upstream were left"
+                ),
+                Err(error) => warn!(%error, "messages for upstream were left"),
+            }
+        }
+        // Streams end by themselves, calls when they are answered.
+        close.send_replace(true);
+        let drained = async { while serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(CALL_GRACE, drained).await.is_err() {
+            warn!("calls were cut off");
+            serving.shutdown().await;
+        }
+        drop(socket);
+        parts.shutdown().await;
+        let device = device.clone();
+        let closed = tokio::task::spawn_blocking(move || device.close());
+        match tokio::time::timeout(STORE_GRACE, closed).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => return Err(DaemonError::Store(error)),
+            Ok(Err(_)) => return Err(DaemonError::Fault("closing the store")),
+            Err(_) => warn!("the store was not closed in time; it recovers at the next start"),
+        }
+        info!("stopped");
+        Ok(left)
+    };
+    let left = tokio::select! {
+        left = stop => left?,
+        () = signals.next() => {
+            // Or the store would be written out as it is dropped.
+            std::mem::forget(device);
+            return Ok(Ended::AtOnce);
+        }
+    };
+    match fault {
+        Some(fault) => Err(fault),
+        None if left.is_empty() => Ok(Ended::Clean),
+        None => Ok(Ended::Left(left)),
+    }
+}
+
+fn name(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> &'static str {
+    match ended {
+        Some(Ok(part)) => part,
+        _ => "a part of the daemon",
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next request to end.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The device: store, hub, module runtimes and agent, put together.
+//!
+//! Called by the management API and by the daemon's own tasks; [`LocalDevice`](crate::LocalDevice) is
+//! its counterpart that keeps nothing.
+//!
+//! ```text
+//!   apply ─► check ─► components taken in ─► record durable ─► twins ─► routes ─► agent
+//!   boot  ──────────────────────────────────► record read  ─► (twins) ─► routes ─► agent
+//! ```
+//!
+//! Promises
+//! - A deployment that was accepted is on the device before anything of it takes effect, and is what
+//!   runs after the next start, whatever became of the folder that it came from.
+//! - A manifest with a mistake changes nothing.
+//! - What the device promises to the outside (a message sent, a twin changed, a dead letter dropped) is
+//!   on the device before it is said.
+
+mod apply;
+mod components;
+mod letters;
+mod logs;
+mod messages;
+mod modules;
+mod queues;
+mod record;
+mod store;
+mod tail;
+mod twins;
+mod upkeep;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_agent::{Agent, AgentConfig, AgentHandle};
+use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
+use edge_hub::{Hub, HubConfig};
+use edge_store::{CommitError, OpenError};
+use edge_wasm::cache::{CacheError, CompileCache};
+use edge_wasm::{Allocation, LogSink, RuntimeConfig, WasmRuntime};
+
+use crate::data_dir::{DataDir, DataDirError};
+use crate::settings::{Cache, Settings};
+
+pub(crate) use apply::ApplyError;
+pub(crate) use logs::Filter as LogFilter;
+pub(crate) use messages::SendError;
+pub(crate) use tail::{Filter as TailFilter, Tail};
+
+use components::Components;
+use logs::Logs;
+use record::Record;
+use store::Store;
+
+/// Why a device did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The log cannot be opened.
+    #[error("cannot open the store {path}")]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        why: OpenError,
+    },
+    /// Opening the log panicked.
+    #[error("opening the store failed: see the lines before this one")]
+    Panicked,
+    /// The compile cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The folder of components cannot be used.
+    #[error("cannot use the folder of components {path}")]
+    Components {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        why: io::Error,
+    },
+}
+
+/// A running device. Stop it with [`stop`](Self::stop).
+#[derive(Debug)]
+pub(crate) struct Device {
+    hub: Arc<Hub>,
+    store: Store,
+    runtime: Arc<WasmRuntime>,
+    agent: AgentHandle,
+    components: Components,
+    logs: Arc<Logs>,
+    twin_limit: ByteSize,
+    instance: String,
+    started: Timestamp,
+    /// What is in force; held while another one is taken.
+    current: tokio::sync::Mutex<Option<Record>>,
+    /// The same for those who only look.
+    shown: std::sync::RwLock<Option<Arc<Record>>>,
+    /// Rung when there may be something new to sweep.
+    swept: tokio::sync::Notify,
+}
+
+impl Device {
+    /// Opens the store, and brings up what is deployed. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What of it cannot be used.
+    pub(crate) async fn start(
+        settings: &Settings,
+        data: &DataDir,
+        console: Option<Arc<dyn LogSink>>,
+    ) -> Result<Arc<Self>, DeviceError> {
+        let name = settings.device_name();
+        let path = match &settings.store.path {
+            Some(path) => path.clone(),
+            None => data.path().join("store"),
+        };
+        let config = settings.store.clone();
+        // On a thread of its own: whoever asks for the end meanwhile is heard.
+        let opening = tokio::task::spawn_blocking(move || Store::open(&config, path));
+        let store = opening.await.map_err(|_| DeviceError::Panicked)??;
+        let hub = Hub::new(
+            HubConfig {
+                message_limit: settings.hub.message_limit,
+                twin_limit: settings.hub.twin_limit,
+                method_limit: settings.hub.method_limit,
+                ..HubConfig::new(name)
+            },
+            store.log().clone(),
+        );
+        hub.set_routes(
+            edge_route::RouteTable::new(Vec::new()),
+            Some(settings.hub.time_to_live),
+        );
+        let logs = Arc::new(Logs::new(console));
+        let cache = match &settings.wasm.cache {
+            Cache::InData => Some(data.folder("cache")?),
+            Cache::At(path) => Some(path.clone()),
+            Cache::Off => None,
+        };
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = WasmRuntime::new(
+            hub.clone(),
+            RuntimeConfig {
+                allocation: Allocation::OnDemand,
+                workers: settings.wasm.workers.unwrap_or_else(processors),
+                cache: cache.as_deref().map(CompileCache::open).transpose()?,
+                logs: logs.clone(),
+                observer: None,
+                tokio: tokio::runtime::Handle::current(),
+            },
+        );
+        let path = data.path().join("components");
+        let components =
+            Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
+        let agent = Agent::start(modules::runtimes(&runtime), AgentConfig::default());
+        let device = Arc::new(Self {
+            started: hub.now(),
+            hub,
+            store,
+            runtime,
+            agent,
+            components,
+            logs,
+            twin_limit: settings.hub.twin_limit,
+            instance: guid(),
+            current: tokio::sync::Mutex::new(None),
+            shown: std::sync::RwLock::default(),
+            swept: tokio::sync::Notify::new(),
+        });
+        device.boot().await;
+        Ok(device)
+    }
+
+    /// The hub.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The agent.
+    pub(crate) fn agent(&self) -> &AgentHandle {
+        &self.agent
+    }
+
+    /// What modules logged.
+    pub(crate) fn logs(&self) -> &Arc<Logs> {
+        &self.logs
+    }
+
+    /// This device.
+    pub(crate) fn name(&self) -> &DeviceId {
+        self.hub.device()
+    }
+
+    /// Names this start, in the form of a GUID.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Resolves when the store has failed, with why. Cancel safe.
+    pub(crate) async fn failed(&self) -> CommitError {
+        self.store.failed().await
+    }
+
+    /// When it started.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// A module of this device.
+    fn identity(&self, module: &ModuleId) -> Identity {
+        Identity::Module(self.name().clone(), module.clone())
+    }
+
+    /// Waits until a commit is on the device, if there was one.
+    pub(crate) async fn durable(&self, lsn: Option<edge_store::Lsn>) -> Result<(), CommitError> {
+        match lsn {
+            Some(lsn) => self.hub.durable(lsn).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the modules, while the hub still serves them. Each has `grace` to end; says which did not.
+    pub(crate) async fn stop_modules(&self, grace: Duration) -> Vec<ModuleId> {
+        self.agent.shutdown(grace).await
+    }
+
+    /// Writes out what is not on the device yet, and closes the store.
+    ///
+    /// # Errors
+    /// The store failed: what was not acknowledged may be lost.
+    pub(crate) fn close(&self) -> Result<(), CommitError> {
+        self.runtime.close();
+        self.store.close()
+    }
+}
+
+/// A random GUID (RFC 9562, version 4).
+fn guid() -> String {
+    let (high, low) = (random(), random());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+/// Chance enough to tell one start from another, where keys are not what it is for.
+fn random() -> u64 {
+    use std::hash::BuildHasher as _;
+    std::hash::RandomState::new().hash_one(0)
+}

@@ -1,0 +1,376 @@
+//! From a manifest to what is in force.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use edge_agent::Desired;
+use edge_core::deployment::{ComponentRef, Deployment, ModuleKind};
+use edge_core::runtime::{DesiredModule, Resolved};
+use edge_core::{Digest, ModuleId};
+use edge_hub::{Side, TwinError};
+use edge_manifest::ReadOptions;
+use edge_route::{Mode, Route, RouteEntry, RouteTable};
+use edge_store::{Commit, CommitError};
+use serde_json::{Map, Value};
+use tracing::{error, info, warn};
+
+use super::record::{self, Record};
+use super::{Components, Device, twins};
+use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
+
+/// Why a deployment was not taken. What was in force still is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The document asks for what cannot be; every mistake.
+    #[error("{name} cannot be deployed")]
+    Mistakes {
+        /// The manifest.
+        name: String,
+        /// What is wrong, one or two lines each.
+        mistakes: Vec<String>,
+    },
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Request(String),
+    /// Desired properties cannot be set.
+    #[error("desired properties of module {module}")]
+    Twin {
+        /// The module.
+        module: ModuleId,
+        /// Why.
+        #[source]
+        why: TwinError,
+    },
+    /// It could not be stored.
+    #[error("the deployment could not be stored")]
+    Store(#[from] CommitError),
+    /// The work panicked.
+    #[error("reading the manifest failed: see the daemon's log")]
+    Panicked,
+}
+
+/// A deployment ready to be put in force.
+struct Ready {
+    deployment: Deployment,
+    routes: Vec<RouteEntry>,
+}
+
+impl Device {
+    /// Checks a manifest, takes its components in and puts it in force. Comes back when that is on the
+    /// device; the modules are brought up after that.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub(crate) async fn apply(
+        self: &Arc<Self>,
+        request: ApplyRequest,
+    ) -> Result<Applied, ApplyError> {
+        // One at a time, in the order in which they came.
+        let mut current = self.current.lock().await;
+        let device = self.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&device.components, request));
+        let (mut record, ready, warnings) = checked.await.map_err(|_| ApplyError::Panicked)??;
+        record.number = record::last_number(&**self.hub.log()) + 1;
+        record.applied = self.hub.now().0;
+        match &*current {
+            Some(known) if known.same(&record) => record = known.clone(),
+            _ => {
+                self.check_twins(&ready.deployment)?;
+                self.keep(&record, true).await?;
+            }
+        }
+        // From here on the device has it: what fails now is made good by the next start.
+        let (number, name) = (record.number, record.name.clone());
+        info!(deployment = number, manifest = %name, "deployment accepted");
+        let put = self.put_in_force(&mut record, ready).await;
+        let info = record.info();
+        *current = Some(record);
+        drop(current);
+        let generation = put?;
+        self.prune();
+        Ok(Applied {
+            deployment: info,
+            generation,
+            warnings,
+        })
+    }
+
+    /// What is in force.
+    pub(crate) fn deployment(&self) -> Option<CurrentDeployment> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.as_ref().map(|record| CurrentDeployment {
+            deployment: record.info(),
+            manifest: record.manifest.clone(),
+        })
+    }
+
+    /// What is and what was in force, newest first.
+    pub(crate) fn deployments(&self) -> Vec<DeploymentInfo> {
+        let records = record::history(&**self.hub.log());
+        records.iter().map(Record::info).collect()
+    }
+
+    /// Brings up what was in force when the device stopped. What cannot be read is said and left: the
+    /// device runs, so that another deployment can be applied.
+    pub(super) async fn boot(self: &Arc<Self>) {
+        let mut current = self.current.lock().await;
+        let mut record = match record::current(&**self.hub.log()) {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                info!("no deployment yet");
+                self.agent.set_desired(Desired::Nothing);
+                return;
+            }
+            Err(error) => {
+                error!(%error, "deployment not started");
+                self.agent.set_desired(Desired::Nothing);
+                return;
+            }
+        };
+        let options = ReadOptions {
+            routes: record.mode(),
+        };
+        let ready = edge_manifest::read(&record.manifest, &options).map(|read| Ready {
+            routes: compile(&read.deployment, record.mode()),
+            deployment: read.deployment,
+        });
+        match ready {
+            Ok(ready) => {
+                info!(deployment = record.number, "deployment found");
+                if let Err(error) = self.put_in_force(&mut record, ready).await {
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "deployment only started in part"
+                    );
+                }
+            }
+            Err(mistakes) => {
+                let mistakes = edge_manifest::render(&record.name, &mistakes);
+                error!(deployment = record.number, %mistakes, "deployment not started: this version cannot read it");
+                self.agent.set_desired(Desired::Nothing);
+            }
+        }
+        *current = Some(record);
+        drop(current);
+        self.prune();
+    }
+
+    /// Stores a record, and returns when it is on the device.
+    async fn keep(&self, record: &Record, new: bool) -> Result<(), CommitError> {
+        let mut commit = Commit::new();
+        record.stage(&mut commit);
+        if new {
+            record::stage_pruning(&**self.hub.log(), record.number, &mut commit);
+        }
+        let lsn = self.hub.commit(&mut commit)?;
+        self.durable(lsn).await
+    }
+
+    async fn put_in_force(&self, record: &mut Record, ready: Ready) -> Result<u64, ApplyError> {
+        let Ready { deployment, routes } = ready;
+        if record.twins_pending {
+            self.set_twins(&deployment)?;
+            record.twins_pending = false;
+            self.keep(record, false).await?;
+        }
+        self.hub
+            .set_routes(RouteTable::new(routes), deployment.time_to_live);
+        let modules = deployment.modules.into_iter().map(|mut spec| {
+            let digest = record.components.get(spec.id.as_str());
+            let digest: Option<Digest> = digest.and_then(|text| text.parse().ok());
+            if let ModuleKind::Wasm(wasm) = &mut spec.kind {
+                // What was taken in is what runs.
+                wasm.digest = digest.or(wasm.digest);
+            }
+            DesiredModule {
+                spec,
+                resolved: Resolved {
+                    component: digest.map(|digest| self.components.path(&digest)),
+                    base: record.base.clone(),
+                },
+            }
+        });
+        let generation = self.agent.set_desired(Desired::Modules(modules.collect()));
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::new(record.clone()));
+        self.swept.notify_one();
+        Ok(generation)
+    }
+
+    /// Whether the desired properties could be set.
+    fn check_twins(&self, deployment: &Deployment) -> Result<(), ApplyError> {
+        for (module, desired) in &deployment.desired {
+            self.twin_patch(module, desired)?;
+        }
+        Ok(())
+    }
+
+    fn set_twins(&self, deployment: &Deployment) -> Result<(), ApplyError> {
+        for (module, desired) in &deployment.desired {
+            if let Some(patch) = self.twin_patch(module, desired)? {
+                let patch = Value::Object(patch).to_string();
+                let set = self.hub.set_desired(&self.identity(module), &patch);
+                set.map_err(|why| ApplyError::Twin {
+                    module: module.clone(),
+                    why,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to change in a module's desired properties, so that they are those of the manifest.
+    fn twin_patch(
+        &self,
+        module: &ModuleId,
+        desired: &str,
+    ) -> Result<Option<Map<String, Value>>, ApplyError> {
+        let failed = |why| ApplyError::Twin {
+            module: module.clone(),
+            why,
+        };
+        let wanted: Map<String, Value> = serde_json::from_str(desired)
+            .map_err(|error| failed(TwinError::Invalid(error.to_string())))?;
+        let limit = self.twin_limit;
+        if desired.len() as u64 > limit.0 {
+            return Err(failed(TwinError::TooLarge {
+                size: desired.len(),
+                limit,
+            }));
+        }
+        let identity = self.identity(module);
+        let section = self
+            .hub
+            .twin(&identity, Side::Desired, None)
+            .map_err(failed)?;
+        Ok(twins::patch(&section.properties, &wanted))
+    }
+
+    /// Gives up what belongs to no kept deployment: components, and lines of modules that are gone.
+    fn prune(&self) {
+        let kept = record::history(&**self.hub.log());
+        let digests = kept.iter().flat_map(Record::digests).collect();
+        if let Err(error) = self.components.keep(&digests) {
+            // They only take room, and the next deployment tries again.
+            warn!(%error, "components that are no longer used could not be removed");
+        }
+        let status = self.agent.status();
+        let status = status.borrow();
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let manifest = shown.as_ref().map_or("", |record| record.manifest.as_str());
+        self.logs
+            .keep(|module| status.module(module).is_some() || manifest.contains(module.as_str()));
+    }
+}
+
+/// Reads a manifest, and takes in the components that it names. Blocks.
+fn check(
+    components: &Components,
+    request: ApplyRequest,
+) -> Result<(Record, Ready, Vec<String>), ApplyError> {
+    let ApplyRequest {
+        name,
+        manifest,
+        base,
+        routes,
+    } = request;
+    let mode = match routes {
+        None => Mode::Compat,
+        Some(text) => text
+            .parse()
+            .map_err(|error| ApplyError::Request(format!("routes: {error}")))?,
+    };
+    if !base.is_absolute() {
+        return Err(ApplyError::Request(format!(
+            "base: {} is relative, expected a path from / on",
+            base.display()
+        )));
+    }
+    let lines = |mistakes: &[edge_manifest::Mistake]| -> Vec<String> {
+        let rendered = mistakes
+            .iter()
+            .map(|mistake| edge_manifest::render(&name, std::slice::from_ref(mistake)));
+        rendered.map(|text| text.trim_end().to_owned()).collect()
+    };
+    let read = match edge_manifest::read(&manifest, &ReadOptions { routes: mode }) {
+        Ok(read) => read,
+        Err(mistakes) => {
+            return Err(ApplyError::Mistakes {
+                mistakes: lines(&mistakes),
+                name,
+            });
+        }
+    };
+    let warnings = lines(&read.warnings);
+    let (imported, mistakes) = import(components, &read.deployment, &base);
+    if !mistakes.is_empty() {
+        return Err(ApplyError::Mistakes { name, mistakes });
+    }
+    let ready = Ready {
+        routes: compile(&read.deployment, mode),
+        deployment: read.deployment,
+    };
+    let record = Record {
+        number: 0,
+        name,
+        manifest,
+        base,
+        routes: mode.to_string(),
+        components: imported,
+        applied: 0,
+        twins_pending: true,
+    };
+    Ok((record, ready, warnings))
+}
+
+/// Takes in the components from files. Says what is wrong with each that cannot be.
+fn import(
+    components: &Components,
+    deployment: &Deployment,
+    base: &Path,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut imported = BTreeMap::new();
+    let mut mistakes = Vec::new();
+    for spec in &deployment.modules {
+        let ModuleKind::Wasm(wasm) = &spec.kind else {
+            continue;
+        };
+        let ComponentRef::File(file) = &wasm.image else {
+            continue;
+        };
+        let path = base.join(file);
+        let (module, path_text) = (&spec.id, path.display());
+        match components.import(&path) {
+            Ok(digest) => match wasm.digest {
+                Some(pinned) if pinned != digest => mistakes.push(format!(
+                    "module {module}: {path_text} has digest {digest}, expected {pinned}: \
+                     it was changed, or the pin is for another build"
+                )),
+                _ => {
+                    imported.insert(module.to_string(), digest.to_string());
+                }
+            },
+            Err(error) => mistakes.push(format!(
+                "module {module}: cannot read component {path_text}: {error}; \
+                 paths are relative to the manifest's folder"
+            )),
+        }
+    }
+    (imported, mistakes)
+}
+
+/// The routes of a deployment that was read without mistakes.
+fn compile(deployment: &Deployment, mode: Mode) -> Vec<RouteEntry> {
+    let entries = deployment.routes.iter().filter_map(|spec| {
+        // What the manifest's reader has compiled compiles again.
+        let route = Route::compile(&spec.text, mode).ok()??;
+        Some(RouteEntry {
+            name: spec.name.clone(),
+            route,
+            priority: spec.priority,
+            time_to_live: spec.time_to_live,
+        })
+    });
+    entries.collect()
+}

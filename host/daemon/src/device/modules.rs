@@ -1,0 +1,41 @@
+//! Modules, as the agent says they are.
+
+use std::sync::{Arc, PoisonError};
+
+use edge_agent::AgentStatus;
+use edge_core::ModuleId;
+use edge_core::runtime::ModuleRuntime;
+use edge_wasm::WasmRuntime;
+
+use super::Device;
+use crate::api::types::{ModuleInfo, Modules};
+
+/// What runs modules, for the agent.
+pub(super) fn runtimes(runtime: &Arc<WasmRuntime>) -> Vec<Arc<dyn ModuleRuntime>> {
+    vec![Arc::new(edge_wasm::WasmModuleRuntime::new(runtime.clone()))]
+}
+
+impl Device {
+    /// All modules.
+    pub(crate) fn modules(&self) -> Modules {
+        let status = self.agent.status();
+        let status = status.borrow();
+        self.modules_of(&status)
+    }
+
+    /// All modules at one moment.
+    pub(crate) fn modules_of(&self, status: &AgentStatus) -> Modules {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        Modules {
+            deployment: shown.as_ref().map_or(0, |record| record.number),
+            generation: status.generation,
+            settled: status.settled,
+            modules: status.modules.iter().map(ModuleInfo::from).collect(),
+        }
+    }
+
+    /// Whether a module is in the deployment, or is on its way out.
+    pub(crate) fn has_module(&self, module: &ModuleId) -> bool {
+        self.agent.status().borrow().module(module).is_some()
+    }
+}

@@ -1,0 +1,267 @@
+//! What the daemon is told about itself: sockets, directories, limits. Not modules and routes; those
+//! are the deployment's.
+//!
+//! ```text
+//!   default.toml (embedded) ◄── config.toml ◄── config.d/*.toml, sorted ──► Settings, checked once
+//! ```
+//!
+//! What stands in a later file takes the place of what stands in an earlier one, key by key. All
+//! mistakes of all files are told at once; a file with a mistake gives no settings.
+
+mod keys;
+mod read;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use edge_core::{ByteSize, DeviceId, limits};
+
+use crate::paths;
+
+pub use read::{BadSettings, Mistake};
+
+/// Every key with its default and what it is for; reading it gives [`Settings::default`].
+pub const DEFAULT_FILE: &str = include_str!("settings/default.toml");
+
+/// Checked settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Where everything lies that the device keeps.
+    pub data: Option<PathBuf>,
+    /// `[device]`.
+    pub device: DeviceSettings,
+    /// `[management]`.
+    pub management: ManagementSettings,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[hub]`.
+    pub hub: HubSettings,
+    /// `[metrics]`.
+    pub metrics: MetricsSettings,
+    /// `[wasm]`.
+    pub wasm: WasmSettings,
+    /// `[upstream]`.
+    pub upstream: UpstreamSettings,
+}
+
+/// `[device]`: who this is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeviceSettings {
+    /// The device's name; none: the host's.
+    pub name: Option<DeviceId>,
+}
+
+/// `[management]`: the socket that commands talk to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementSettings {
+    /// Its path; none: in the run folder of the system, or the data directory.
+    pub socket: Option<PathBuf>,
+    /// Its file mode: who may use it.
+    pub mode: u32,
+    /// The group that it belongs to; none: that of the process.
+    pub group: Option<String>,
+}
+
+impl ManagementSettings {
+    /// Owner and group may connect.
+    const MODE: u32 = 0o660;
+}
+
+impl Default for ManagementSettings {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            mode: Self::MODE,
+            group: None,
+        }
+    }
+}
+
+/// What happens to a message that the store has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// Its sender is told so.
+    #[default]
+    Reject,
+    /// The oldest messages give way.
+    DropOldest,
+    /// The messages of the lowest priority give way, the oldest of them first.
+    DropLowestPriority,
+}
+
+/// `[store]`: the log on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Its folder; none: `store` in the data directory.
+    pub path: Option<PathBuf>,
+    /// Bytes that it may take; none: what the disk has.
+    pub limit: Option<ByteSize>,
+    /// Bytes of the disk that it leaves free.
+    pub reserve: ByteSize,
+    /// What happens when it has no more room.
+    pub when_full: WhenFull,
+    /// Bytes of one file of the log.
+    pub segment_size: ByteSize,
+}
+
+impl StoreSettings {
+    /// Room for the rest of the system to go on while the disk is full of messages.
+    const RESERVE: ByteSize = ByteSize(256 << 20);
+    /// Large enough that making files costs nothing, small enough that space is given back soon.
+    const SEGMENT: ByteSize = ByteSize(32 << 20);
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            limit: None,
+            reserve: Self::RESERVE,
+            when_full: WhenFull::default(),
+            segment_size: Self::SEGMENT,
+        }
+    }
+}
+
+/// `[hub]`: limits of messages, twins and methods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubSettings {
+    /// Largest message, properties included.
+    pub message_limit: ByteSize,
+    /// Largest half of a twin.
+    pub twin_limit: ByteSize,
+    /// Largest payload of a method.
+    pub method_limit: ByteSize,
+    /// How long messages are worth delivering while no deployment says it.
+    pub time_to_live: std::time::Duration,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self {
+            message_limit: limits::MESSAGE,
+            twin_limit: limits::TWIN,
+            method_limit: limits::METHOD,
+            time_to_live: limits::TIME_TO_LIVE,
+        }
+    }
+}
+
+/// `[metrics]`: where Prometheus looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// The address; none: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+impl MetricsSettings {
+    /// The port that dashboards of the seed system look at, for this machine only.
+    const LISTEN: SocketAddr = SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1)),
+        9600,
+    );
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self {
+            listen: Some(Self::LISTEN),
+        }
+    }
+}
+
+/// `[wasm]`: how components run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WasmSettings {
+    /// Threads that run modules; none: one for each processor.
+    pub workers: Option<usize>,
+    /// Where compiled components are kept.
+    pub cache: Cache,
+}
+
+/// Where compiled components are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Cache {
+    /// `cache` in the data directory.
+    #[default]
+    InData,
+    /// In this folder.
+    At(PathBuf),
+    /// Nowhere: each start compiles them anew.
+    Off,
+}
+
+/// `[upstream]`: the parent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamSettings {
+    /// What kind of parent there is.
+    pub kind: UpstreamKind,
+    /// What a device without a parent does with messages for it.
+    pub messages: RootMessages,
+}
+
+/// What kind of parent there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamKind {
+    /// None: this device stands alone.
+    #[default]
+    None,
+}
+
+/// What a device without a parent does with messages for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootMessages {
+    /// They wait in their queue until they expire.
+    #[default]
+    Keep,
+    /// They are printed on standard output, one JSON object a line.
+    Print,
+}
+
+impl Settings {
+    /// Reads a configuration file and the drop-ins in `config.d` beside it; without a file, the
+    /// defaults.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn load(config: Option<&Path>) -> Result<Self, BadSettings> {
+        match config {
+            Some(path) => read::files(path),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// The data directory: the one given, else that of the settings, else the system's.
+    ///
+    /// # Errors
+    /// Nothing says where, and there is no home.
+    pub fn data_dir(&self, given: Option<&Path>) -> Result<PathBuf, paths::NoDataDir> {
+        match given.or(self.data.as_deref()) {
+            Some(dir) => Ok(dir.to_owned()),
+            None => paths::data_dir(),
+        }
+    }
+
+    /// The socket of the management API, for a data directory.
+    pub fn socket(&self, data: &Path) -> PathBuf {
+        match &self.management.socket {
+            Some(path) => path.clone(),
+            None => paths::socket(data),
+        }
+    }
+
+    /// The name of this device: the one set, else the host's as far as it can be an id.
+    pub fn device_name(&self) -> DeviceId {
+        if let Some(name) = &self.device.name {
+            return name.clone();
+        }
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
+        DeviceId::new(host.split('.').next().unwrap_or_default())
+            .or_else(|_| DeviceId::new("edge"))
+            .expect("a word of letters is an id")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! `edge daemon` and the commands that talk to it, from outside: the program is started with real
+//! components in a temporary directory.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod deploying;
+mod letters;
+mod settings;
+mod starting;
+mod streams;
