@@ -19,6 +19,7 @@
 //! - Recovery keeps a prefix of the log. A torn tail, never acknowledged, is cut off; a damaged record
 //!   that had been durable is named, what it held is counted as lost, and everything after it is kept.
 //! - The committer writes as soon as it is idle, and what gathers during a sync goes into the next.
+//!   Under load, while nobody waits for a commit of their own, syncs are at least a millisecond apart.
 //! - Full, by quota or by the device: commits with messages are refused, or the oldest messages give
 //!   way, as [`WhenFull`] says. Progress is taken in the room of the segment that is reserved for it.
 //! - A failed write or sync closes the log for good: [`CommitError::Failed`] from then on.
@@ -29,10 +30,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
+use std::time::Instant;
 
 use bytes::Bytes;
 use edge_core::{ByteSize, EndpointId, Priority};
@@ -69,7 +72,7 @@ pub use disk::{Disk, DiskError, DiskFile, OsDisk};
 pub use recover::{Damage, OpenError, Opening, Torn};
 
 use durable::Durability;
-use frame::LogId;
+use frame::{LogId, Seed};
 use meters::Meters;
 use queue::Place;
 use read::Cursors;
@@ -106,7 +109,7 @@ pub struct FileLogConfig {
     pub on_failure: Option<OnFailure>,
 }
 
-/// Hears that the device failed, and how.
+/// Hears that the device failed, and how. Must not call the log.
 pub type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Default for FileLogConfig {
@@ -152,11 +155,16 @@ pub(crate) struct Shared {
     pub(crate) tables: Arc<dyn StateTables>,
     pub(crate) config: FileLogConfig,
     pub(crate) id: LogId,
+    pub(crate) seed: Seed,
     inner: Mutex<Inner>,
     /// Something was written, made, frozen or has failed.
     pub(crate) changed: Condvar,
     /// There is something to write.
     pub(crate) to_write: Condvar,
+    /// The writer waits for that; changed under the lock only.
+    pub(crate) writer_waits: AtomicBool,
+    /// The writer leaves a group open for more.
+    pub(crate) gathering: AtomicBool,
     /// There is upkeep to do.
     pub(crate) to_keep_up: Condvar,
     pub(crate) durability: Durability,
@@ -186,10 +194,21 @@ pub(crate) struct Inner {
     pub(crate) spare: Spare,
     pub(crate) failed: Option<Arc<str>>,
     pub(crate) stop: Stop,
-    /// The commit that the newest snapshot holds.
-    pub(crate) snapshot_lsn: u64,
-    /// A segment was filled since.
+    /// A snapshot is to be made.
     pub(crate) snapshot_due: bool,
+    /// Bytes of the newest one, and of segments filled since.
+    pub(crate) last_snapshot: u64,
+    pub(crate) since_snapshot: u64,
+    /// Queues whose names are to be written with the next record.
+    pub(crate) undefined: Vec<QueueId>,
+    /// Compaction failed or found nothing; it waits until then.
+    pub(crate) compact_after: Option<Instant>,
+    /// The spare was made out of the reserve: it is for progress only.
+    pub(crate) tight: bool,
+    /// Progress needs room, of the reserve if need be.
+    pub(crate) urgent: bool,
+    /// Messages were dropped for room that has not come yet.
+    pub(crate) dropped_for_room: bool,
 }
 
 /// Whether the threads are to end.
@@ -252,7 +271,15 @@ pub(crate) fn segment_name(number: u64) -> String {
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(|poisoned| {
+            // Somebody panicked in the middle of a change: what memory says is not to be relied on.
+            self.inner.clear_poison();
+            let mut inner = poisoned.into_inner();
+            if inner.failed.is_none() {
+                self.close_for_good(&mut inner, "a panic while the log was changed".into());
+            }
+            inner
+        })
     }
 
     pub(crate) fn wait<'a>(
@@ -279,21 +306,21 @@ impl Shared {
 
     /// Closes the log for good.
     pub(crate) fn fail(&self, why: String) {
-        let why: Arc<str> = why.into();
-        {
-            let mut inner = self.lock();
-            if inner.failed.is_some() {
-                return;
-            }
-            inner.failed = Some(why.clone());
+        let mut inner = self.lock();
+        if inner.failed.is_none() {
+            self.close_for_good(&mut inner, why.into());
         }
+    }
+
+    fn close_for_good(&self, inner: &mut Inner, why: Arc<str>) {
+        inner.failed = Some(why.clone());
         self.changed.notify_all();
         self.to_write.notify_all();
         self.to_keep_up.notify_all();
-        self.durability.fail(&why);
         if let Some(tell) = &self.config.on_failure {
             tell(&why);
         }
+        self.durability.fail(&why);
     }
 
     /// Waits until a commit is on the device; says whether it is.
@@ -338,8 +365,11 @@ impl FileLog {
             tables,
             config,
             id: recovered.id,
+            seed: Seed::of(&recovered.id),
             changed: Condvar::new(),
             to_write: Condvar::new(),
+            writer_waits: AtomicBool::new(false),
+            gathering: AtomicBool::new(false),
             to_keep_up: Condvar::new(),
             durability: Durability::default(),
             cursors: Cursors::default(),
@@ -357,7 +387,12 @@ impl FileLog {
             let shared = shared.clone();
             std::thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || run(&shared))
+                .spawn(move || {
+                    let ran = catch_unwind(AssertUnwindSafe(|| run(&shared)));
+                    if ran.is_err() {
+                        shared.fail("a thread of the log panicked".to_owned());
+                    }
+                })
                 .map_err(|source| OpenError::Thread { source })
         };
         let threads = vec![
@@ -443,6 +478,9 @@ impl MessageLog for FileLog {
     }
 
     fn durable(&self, lsn: Lsn) -> Durable<'_> {
+        if self.shared.durability.lsn() < lsn.0 {
+            self.shared.hurry();
+        }
         Box::pin(self.shared.durability.wait(lsn))
     }
 

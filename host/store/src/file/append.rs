@@ -1,5 +1,6 @@
 //! Appending records: admission, encoding, and going over to a new segment.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use edge_core::{EndpointId, Priority};
@@ -16,6 +17,8 @@ use crate::{Commit, CommitError, Lsn, Progress, QueueId, Seq};
 
 /// Bytes that may wait for the writer; whoever commits beyond it waits for the device.
 const MAX_PENDING: u64 = 8 << 20;
+/// Entries of one queue that give way before the next queue is chosen.
+const DROP_RUN: usize = 4;
 /// Buffers larger than this are not kept.
 const MAX_RECYCLED: usize = 4 << 20;
 
@@ -28,14 +31,8 @@ impl Shared {
             return id;
         }
         let id = inner.state.define(endpoint.clone(), priority);
-        // Written now, so that it stands before its first entry. If that fails, so does the commit
-        // that would need it: the log is closed, or has no room for either.
-        let written = self.write(inner, Kind::Commit, |out, _, _| {
-            record::put_queue(out, id, endpoint, priority);
-        });
-        if let Ok((mut inner, at)) = written {
-            inner.state.lsn = at.lsn;
-        }
+        // The next record names it, whichever that is: no entry of it comes before.
+        inner.undefined.push(id);
         id
     }
 
@@ -95,14 +92,25 @@ impl Shared {
             used: inner.state.used,
             limit,
         };
-        if let Spare::Failed(_) = inner.spare {
-            if self.config.when_full != WhenFull::Reject {
-                // A segment's worth, so that upkeep can free one.
+        // The second half of a segment is for progress while there is no next one.
+        let half = self.config.segment_size.0 / 2;
+        while matches!(inner.spare, Spare::Wanted)
+            && inner.active.end > half
+            && inner.failed.is_none()
+        {
+            self.to_keep_up.notify_one();
+            inner = self.wait(&self.changed, inner);
+        }
+        if inner.tight || matches!(inner.spare, Spare::Failed(_)) {
+            if self.config.when_full != WhenFull::Reject && !inner.dropped_for_room {
+                // Enough for upkeep to free a segment; nothing more until it has tried.
+                inner.dropped_for_room = true;
                 let goal = inner
                     .state
                     .used
                     .saturating_sub(self.config.segment_size.0 * 2);
                 inner = self.drop_entries(inner, goal)?;
+                inner.snapshot_due = true;
                 self.after_change(&inner);
             }
             return Err(full(&inner));
@@ -122,14 +130,23 @@ impl Shared {
         let before = inner.state.waiting;
         let mut dropped = Vec::new();
         while inner.state.used > goal {
-            let Some((queue, seq)) = self.victim(&inner.state) else {
+            let Some(queue) = self.victim(&inner.state) else {
                 break;
             };
-            inner.state.settle(queue, seq);
-            dropped.push(Progress::Settled {
-                queue,
-                seq: Seq(seq),
-            });
+            // Several at once: choosing a queue looks at all of them.
+            for _ in 0..DROP_RUN {
+                let Some(seq) = inner.state.first_waiting(queue) else {
+                    break;
+                };
+                inner.state.settle(queue, seq);
+                dropped.push(Progress::Settled {
+                    queue,
+                    seq: Seq(seq),
+                });
+                if inner.state.used <= goal {
+                    break;
+                }
+            }
         }
         if dropped.is_empty() {
             return Ok(inner);
@@ -145,7 +162,8 @@ impl Shared {
         Ok(inner)
     }
 
-    fn victim(&self, state: &State) -> Option<(QueueId, u64)> {
+    /// The queue whose oldest entry gives way.
+    fn victim(&self, state: &State) -> Option<QueueId> {
         let heads = (0..).zip(&state.queues).filter_map(|(index, queue)| {
             let since = queue.oldest()?;
             Some((QueueId::from_index(index), queue.priority, since))
@@ -156,7 +174,7 @@ impl Shared {
             }
             WhenFull::DropOldest | WhenFull::Reject => heads.min_by_key(|(.., since)| *since),
         }?;
-        Some((queue, state.first_waiting(queue)?))
+        Some(queue)
     }
 
     /// The oldest dead letters give way to newer ones.
@@ -208,8 +226,14 @@ impl Shared {
             let lsn = this.state.lsn + 1;
             let start = frame::begin(&mut this.buffer);
             record::put_kind(&mut this.buffer, kind, lsn - self.durability.lsn());
+            let names = matches!(kind, Kind::Commit | Kind::Moved);
+            for id in this.undefined.iter().filter(|_| names) {
+                if let Some(queue) = this.state.queue(*id) {
+                    record::put_queue(&mut this.buffer, *id, &queue.endpoint, queue.priority);
+                }
+            }
             put(&mut this.buffer, &this.state, &mut this.encoder);
-            if frame::finish(&mut this.buffer, start, lsn).is_err() {
+            if frame::finish(&mut this.buffer, start, lsn, self.seed).is_err() {
                 this.buffer.truncate(start);
                 return Err(CommitError::Failed("a commit of over 4 GiB".to_owned()));
             }
@@ -221,11 +245,16 @@ impl Shared {
                     this.buffer
                         .truncate(usize::try_from(start).unwrap_or(usize::MAX));
                     if let Spare::Failed(_) = this.spare {
-                        self.to_keep_up.notify_one();
-                        return Err(CommitError::Full {
-                            used: this.state.used,
-                            limit: this.state.used,
-                        });
+                        if this.urgent {
+                            // Not even the reserve has room.
+                            return Err(CommitError::Full {
+                                used: this.state.used,
+                                limit: this.state.used,
+                            });
+                        }
+                        // Messages are refused before they come here: this is what makes room.
+                        this.urgent = true;
+                        this.spare = Spare::Wanted;
                     }
                     if self.upkeep_thread.get() == Some(&std::thread::current().id()) {
                         // Nobody else would make it.
@@ -247,13 +276,19 @@ impl Shared {
                 // Below the largest segment size, or the first of its segment.
                 offset: u32::try_from(this.buffer_at + start).unwrap_or(u32::MAX),
             };
+            if names {
+                this.undefined.clear();
+            }
             this.active.end += len;
             this.pending += len;
             if let Some(segment) = this.state.segments.get_mut(&at.segment) {
                 segment.end = this.active.end;
                 segment.last_lsn = lsn;
             }
-            self.to_write.notify_one();
+            // Else it looks by itself.
+            if self.writer_waits.swap(false, Ordering::Relaxed) {
+                self.to_write.notify_one();
+            }
             return Ok((inner, at));
         }
     }
@@ -268,6 +303,7 @@ impl Inner {
             unreachable!("whoever rolls has looked");
         };
         let record = self.buffer.split_off(start);
+        let filled = self.active.end;
         let seal = Arc::new(self.seal());
         if let Some(segment) = self.state.segments.get_mut(&self.active.number) {
             segment.sealed = true;
@@ -287,7 +323,9 @@ impl Inner {
         self.active.end = frame::HEADER.into();
         let segment = self.state.segments.entry(number).or_default();
         segment.end = self.active.end;
-        self.snapshot_due = true;
+        // Often enough to free room, and not so often that snapshots are most of what is written.
+        self.since_snapshot += filled;
+        self.snapshot_due |= self.since_snapshot >= self.last_snapshot.saturating_mul(4);
         frame::HEADER.into()
     }
 

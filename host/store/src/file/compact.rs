@@ -1,6 +1,9 @@
 //! Moving the few entries that pin a segment, so that it can be dropped.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::disk::DiskFile;
 use super::frame::{self, FRAME};
@@ -8,6 +11,7 @@ use super::index::{self, PLACE};
 use super::message::Origins;
 use super::meters::add;
 use super::queue::Index;
+use super::read::is_lost;
 use super::record::{self, Entry, Kind, Letter, Record};
 use super::state::State;
 use super::upkeep::Spare;
@@ -17,6 +21,8 @@ use crate::{CommitError, QueueId};
 
 /// Full segments below which nothing is moved: their room is needed soon anyway.
 const FEW: usize = 4;
+/// Wait before a segment that could not be emptied is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// Bytes moved in one record.
 const BATCH: u64 = 256 << 10;
 
@@ -35,7 +41,8 @@ type Offsets = BTreeMap<u32, Vec<(QueueId, u64, u64)>>;
 impl Inner {
     /// The full segment that is cheapest to empty, if full segments are mostly settled.
     pub(crate) fn pinned(&self, durable: u64) -> Option<u64> {
-        if !matches!(self.spare, Spare::Ready { .. }) {
+        let later = self.compact_after.is_some_and(|at| Instant::now() < at);
+        if later || self.tight || !matches!(self.spare, Spare::Ready { .. }) {
             return None;
         }
         let sealed = || self.state.segments.iter().filter(|(_, s)| s.sealed);
@@ -55,10 +62,15 @@ impl Inner {
 impl Shared {
     /// Copies what waits in a segment to the end of the log.
     pub(crate) fn compact(&self, segment: u64) {
-        if let Err(error) = self.move_entries(segment) {
-            // Its index is made anew, or the log has no room; the next round shows.
+        let moved = self.move_entries(segment);
+        if let Err(error) = &moved {
             tracing::warn!(segment, %error, "segment is not compacted yet");
             self.rebuild_index(segment);
+        }
+        let mut inner = self.lock();
+        let left = inner.state.segments.get(&segment).map_or(0, |s| s.live);
+        if moved.is_err() || left > 0 {
+            inner.compact_after = Some(Instant::now() + AGAIN);
         }
     }
 
@@ -68,7 +80,7 @@ impl Shared {
         let mut batch = Batch::default();
         let mut origins = Origins::default();
         for (offset, entries) in offsets {
-            match read_record(&*file, offset, &mut origins) {
+            match self.read_record(&*file, offset, &mut origins)? {
                 Ok(record) => batch.take(record, segment, &self.lock().state),
                 Err(what) => {
                     for (id, from, until) in entries {
@@ -188,26 +200,36 @@ impl Batch {
     }
 }
 
-fn read_record(file: &dyn DiskFile, offset: u32, origins: &mut Origins) -> Result<Record, String> {
-    let offset = u64::from(offset);
-    let io = |error: std::io::Error| error.to_string();
+impl Shared {
+    /// A record, or what is wrong with it.
+    fn read_record(
+        &self,
+        file: &dyn DiskFile,
+        offset: u32,
+        origins: &mut Origins,
+    ) -> std::io::Result<Result<Record, String>> {
+        let bytes = match read_frame(file, offset.into()) {
+            Err(error) if is_lost(&error) => return Ok(Err(error.to_string())),
+            bytes => bytes?,
+        };
+        let payload = match frame::read(&bytes, self.seed) {
+            Ok(Some(frame)) => Bytes::from(bytes).slice(FRAME..frame.len),
+            Ok(None) => return Ok(Err("there is no record".to_owned())),
+            Err(malformed) => return Ok(Err(malformed.what.to_owned())),
+        };
+        Ok(Record::read(&payload, origins).map_err(|malformed| malformed.to_string()))
+    }
+}
+
+/// The bytes of a record, as far as the file has them.
+fn read_frame(file: &dyn DiskFile, offset: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; FRAME];
-    let read = file.read_at(&mut bytes, offset).map_err(io)?;
-    if read < FRAME {
-        return Err("the segment ends before it".to_owned());
+    let read = file.read_at(&mut bytes, offset)?;
+    if read == FRAME {
+        let left = file.size()?.saturating_sub(offset);
+        let len = (FRAME + frame::u32_at(&bytes, 0) as usize) as u64;
+        bytes.resize(usize::try_from(len.min(left)).unwrap_or(FRAME), 0);
+        file.read_at(&mut bytes, offset)?;
     }
-    let len = frame::u32_at(&bytes, 0) as usize;
-    let left = file.size().map_err(io)?.saturating_sub(offset);
-    if (FRAME + len) as u64 > left {
-        return Err("a record that is longer than the file".to_owned());
-    }
-    bytes.resize(FRAME + len, 0);
-    file.read_at(&mut bytes, offset).map_err(io)?;
-    match frame::read(&bytes) {
-        Ok(Some(_)) => {}
-        Ok(None) => return Err("there is no record".to_owned()),
-        Err(malformed) => return Err(malformed.what.to_owned()),
-    }
-    let payload = bytes::Bytes::from(bytes).slice(FRAME..);
-    Record::read(&payload, origins).map_err(|malformed| malformed.to_string())
+    Ok(bytes)
 }

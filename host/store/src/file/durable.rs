@@ -75,6 +75,11 @@ impl Durability {
         }
     }
 
+    /// Whether anybody waits for a commit of their own.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiting().wakers.is_empty()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,7 +5,7 @@
 //!            32 number u64        40 first lsn u64  48 reserved [12]      60 crc32 of 0..60
 //!            64 records, one after the other, then zeros
 //!
-//!   record    0 length of the payload u32   4 crc32 of length, lsn and payload u32   8 lsn u64   16 payload
+//!   record    0 length of the payload u32   4 crc32 of length, lsn and payload, seeded, u32   8 lsn u64   16 payload
 //! ```
 //! All numbers are little-endian. A length of 0 is the end: no payload is empty.
 
@@ -24,6 +24,17 @@ const MAGIC: &[u8; 8] = b"EDGE-LOG";
 
 /// Tells the files of one log from those of another.
 pub(crate) type LogId = [u8; 16];
+
+/// Begins the checksums of a log's records. It comes from the log's id, which nobody outside knows: a
+/// message's body cannot pass for a record when a damaged place is searched for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seed(u32);
+
+impl Seed {
+    pub(crate) fn of(log: &LogId) -> Self {
+        Self(crc32fast::hash(log))
+    }
+}
 
 /// The head of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,12 +120,12 @@ pub(crate) fn begin(out: &mut Vec<u8>) -> usize {
 }
 
 /// Fills in the frame of the payload that was written since [`begin`].
-pub(crate) fn finish(out: &mut [u8], start: usize, lsn: u64) -> Result<(), TooLong> {
+pub(crate) fn finish(out: &mut [u8], start: usize, lsn: u64, seed: Seed) -> Result<(), TooLong> {
     let payload = start + FRAME;
     let len = u32::try_from(out.len() - payload).map_err(|_| TooLong)?;
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
     out[start + 8..payload].copy_from_slice(&lsn.to_le_bytes());
-    let crc = checksum(&out[start..]);
+    let crc = checksum(&out[start..], seed);
     out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
     Ok(())
 }
@@ -124,8 +135,8 @@ pub(crate) fn finish(out: &mut [u8], start: usize, lsn: u64) -> Result<(), TooLo
 pub(crate) struct TooLong;
 
 /// Of a frame and its payload.
-fn checksum(frame: &[u8]) -> u32 {
-    let mut hasher = Hasher::new();
+fn checksum(frame: &[u8], seed: Seed) -> u32 {
+    let mut hasher = Hasher::new_with_initial(seed.0);
     hasher.update(&frame[..4]);
     hasher.update(&frame[8..]);
     hasher.finalize()
@@ -140,7 +151,7 @@ pub(crate) struct Frame {
 }
 
 /// The record at the start of `bytes`; `None` where zeros stand for the end.
-pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame>, Malformed> {
+pub(crate) fn read(bytes: &[u8], seed: Seed) -> Result<Option<Frame>, Malformed> {
     let bad = |what| Err(Malformed { what, at: 0 });
     let Some(head) = bytes.get(..FRAME) else {
         return match bytes.iter().all(|byte| *byte == 0) {
@@ -159,7 +170,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame>, Malformed> {
     let Some(frame) = bytes.get(..FRAME + len) else {
         return bad("a record that is longer than the file");
     };
-    if checksum(frame) != u32_at(head, 4) {
+    if checksum(frame, seed) != u32_at(head, 4) {
         return bad("a record whose checksum is wrong");
     }
     Ok(Some(Frame {
@@ -194,17 +205,20 @@ mod tests {
         let mut good = Vec::new();
         let start = begin(&mut good);
         good.extend_from_slice(b"payload");
-        finish(&mut good, start, 5).unwrap();
+        let seed = Seed::of(&[7; 16]);
+        finish(&mut good, start, 5, seed).unwrap();
         let frame = Frame { lsn: 5, len: 23 };
-        assert_eq!(read(&good), Ok(Some(frame)));
+        assert_eq!(read(&good, seed), Ok(Some(frame)));
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&bad).is_err(), "bit {bit}");
+            assert!(read(&bad, seed).is_err(), "bit {bit}");
         }
         for cut in 1..good.len() {
-            assert!(read(&good[..cut]).is_err(), "cut at {cut}");
+            assert!(read(&good[..cut], seed).is_err(), "cut at {cut}");
         }
-        assert_eq!(read(&[0; 40]), Ok(None));
+        assert_eq!(read(&[0; 40], seed), Ok(None));
+        let foreign = Seed::of(&[8; 16]);
+        assert!(read(&good, foreign).is_err(), "a record of another log");
     }
 }

@@ -8,7 +8,7 @@
 //! size, so that a reader looks one up without reading the others.
 
 use super::Seal;
-use super::frame::{self, FRAME, u32_at, u64_at};
+use super::frame::{self, FRAME, Seed, u32_at, u64_at};
 use super::queue::{Index, Place};
 use super::record::{Kind, put_kind, take_queue};
 use super::wire::{Malformed, Reader, put_len, put_u64};
@@ -37,7 +37,13 @@ pub(crate) struct WrittenExtent {
 
 /// The record that goes to `end` of a full segment; `None` if it would be beyond what an offset can
 /// say, and the places stay in memory.
-pub(crate) fn encode(seal: &Seal, segment: u64, end: u64, lsn: u64) -> Option<(Vec<u8>, Written)> {
+pub(crate) fn encode(
+    seal: &Seal,
+    segment: u64,
+    end: u64,
+    lsn: u64,
+    seed: Seed,
+) -> Option<(Vec<u8>, Written)> {
     let mut out = Vec::new();
     let start = frame::begin(&mut out);
     // It goes to the device with the records before it, and is no proof of them.
@@ -66,7 +72,7 @@ pub(crate) fn encode(seal: &Seal, segment: u64, end: u64, lsn: u64) -> Option<(V
             out.extend_from_slice(&place.offset.to_le_bytes());
         }
     }
-    frame::finish(&mut out, start, lsn).ok()?;
+    frame::finish(&mut out, start, lsn, seed).ok()?;
     let end = end + out.len() as u64;
     let written = Written {
         segment,

@@ -75,6 +75,8 @@ impl Extent {
 pub(crate) struct Added<'a> {
     pub(crate) seq: u64,
     pub(crate) message: &'a Message,
+    /// What it counts against the log's limits.
+    pub(crate) cost: u64,
     pub(crate) expiry: Option<Timestamp>,
     pub(crate) lsn: u64,
     pub(crate) segment: u64,
@@ -164,7 +166,7 @@ impl Queue {
 
     /// Adds an entry at the end.
     pub(crate) fn add(&mut self, added: &Added<'_>) {
-        let bytes = cost(added.message);
+        let bytes = added.cost;
         let place = Place {
             seq: added.seq,
             offset: added.offset,
@@ -198,6 +200,10 @@ impl Queue {
                 index: Index::Open(vec![place]),
             }),
         }
+        if added.seq > self.next {
+            // Those between were in a record that is lost.
+            self.settled.insert_run(self.next, added.seq);
+        }
         self.next = added.seq + 1;
         self.waiting += 1;
         self.bytes += bytes;
@@ -210,7 +216,7 @@ impl Queue {
         if window.slots.is_empty() && window.read_to >= added.seq {
             window.start = added.seq;
         }
-        let bytes = cost(added.message);
+        let bytes = added.cost;
         if window.end() != added.seq || bytes > budget {
             return 0;
         }
@@ -288,7 +294,11 @@ impl Queue {
         self.waiting -= 1;
         self.bytes -= bytes;
         self.attempts.remove(&seq);
-        self.settled.insert(seq);
+        // In order, as most are, they need no run of their own.
+        match seq == self.low {
+            true => self.low += 1,
+            false => self.settled.insert(seq),
+        }
         self.advance();
         Some((freed, kept))
     }
@@ -401,6 +411,7 @@ mod tests {
             queue.add(&Added {
                 seq,
                 message: &message,
+                cost: cost(&message),
                 expiry: None,
                 lsn: seq,
                 segment: (seq - 1) / per_segment,

@@ -138,6 +138,8 @@ enum Trouble {
     Record { until: u64, what: String },
     /// The segment went away meanwhile.
     Gone,
+    /// The system cannot read it now, and says nothing of what is there.
+    Io(String),
 }
 
 /// One call of a reader.
@@ -261,6 +263,10 @@ impl Shared {
                     reading.from = from + 1;
                 }
                 Err(Trouble::Gone) => rebuilt = Some(segment),
+                Err(Trouble::Io(what)) => {
+                    tracing::error!(segment, what, "entries cannot be read now");
+                    return;
+                }
             }
         }
     }
@@ -289,12 +295,17 @@ impl Shared {
             until,
             what: what.to_owned(),
         };
-        let frame = match frame::read(&record) {
+        let frame = match frame::read(&record, self.seed) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Err(bad("there is no record")),
             Err(malformed) => return Err(bad(malformed.what)),
         };
         let payload = record.slice(FRAME..frame.len);
+        // What was copied forward had been durable in its old place.
+        let lsn = match Kind::of(&payload) {
+            Ok((Kind::Moved, _)) => 0,
+            _ => frame.lsn,
+        };
         let record = Record::read(&payload, &mut cursor.origins)
             .map_err(|malformed| bad(&malformed.to_string()))?;
         if id == QueueId::DEAD_LETTERS {
@@ -302,14 +313,14 @@ impl Shared {
                 .ahead
                 .extend(record.letters.into_iter().map(|letter| Ahead {
                     seq: letter.seq,
-                    lsn: frame.lsn,
+                    lsn,
                     what: What::Letter(Box::new(letter.letter)),
                 }));
         } else {
             let mine = record.entries.iter().filter(|entry| entry.queue == id);
             cursor.ahead.extend(mine.map(|entry| Ahead {
                 seq: entry.seq,
-                lsn: frame.lsn,
+                lsn,
                 what: What::Message(record.messages[entry.message].clone(), entry.expiry),
             }));
         }
@@ -379,10 +390,8 @@ impl Shared {
             Some((open, file)) if *open == segment => file.clone(),
             _ => {
                 let name = segment_name(segment);
-                let file = self.disk.open(&name).map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => Unreadable::Gone,
-                    _ => Unreadable::Bad(format!("cannot open {name}: {error}")),
-                })?;
+                let opened = self.disk.open(&name);
+                let file = opened.map_err(|error| Unreadable::of("open it", &error))?;
                 cursor.file = Some((segment, file.clone()));
                 file
             }
@@ -390,7 +399,7 @@ impl Shared {
         let mut bytes = vec![0; len];
         let read = file
             .read_at(&mut bytes, offset)
-            .map_err(|error| Unreadable::Bad(format!("cannot read: {error}")))?;
+            .map_err(|error| Unreadable::of("read it", &error))?;
         bytes.truncate(read);
         Ok(bytes.into())
     }
@@ -483,7 +492,7 @@ impl Shared {
         let scan = self
             .disk
             .open(&segment_name(segment))
-            .and_then(|file| Scan::open(&*file, Some(limit)));
+            .and_then(|file| Scan::open(&*file, Some(limit), self.seed));
         let mut scan = match scan {
             Ok(scan) => scan,
             Err(error) => {
@@ -558,6 +567,24 @@ impl Inner {
 enum Unreadable {
     Bad(String),
     Gone,
+    Io(String),
+}
+
+impl Unreadable {
+    /// A device that cannot read a place has lost what was there; anything else may pass.
+    fn of(doing: &str, error: &std::io::Error) -> Self {
+        let what = format!("cannot {doing}: {error}");
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Gone,
+            _ if is_lost(error) => Self::Bad(what),
+            _ => Self::Io(what),
+        }
+    }
+}
+
+/// Whether the device says that it cannot read what was written (`EIO`).
+pub(crate) fn is_lost(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 impl Unreadable {
@@ -565,6 +592,7 @@ impl Unreadable {
         match self {
             Self::Bad(what) => Trouble::Record { until, what },
             Self::Gone => Trouble::Gone,
+            Self::Io(what) => Trouble::Io(what),
         }
     }
 
@@ -572,6 +600,7 @@ impl Unreadable {
         match self {
             Self::Bad(what) => Trouble::Index(what),
             Self::Gone => Trouble::Gone,
+            Self::Io(what) => Trouble::Io(what),
         }
     }
 }

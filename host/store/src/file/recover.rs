@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskError, DiskFile};
-use super::frame::{HEADER, Header, HeaderFound, LogId, VERSION};
+use super::frame::{HEADER, Header, HeaderFound, LogId, Seed, VERSION};
 use super::index;
 use super::message::Origins;
 use super::queue::Index;
@@ -229,6 +229,7 @@ impl Recovery<'_> {
                 self.remove(&segment_name(*number))?;
             }
         }
+        self.find_id(&files, &numbers)?;
         numbers.retain(|number| *number >= start);
         let tail = self.scan_all(&numbers)?;
         if self.tables.applied().0 > self.state.lsn {
@@ -275,6 +276,38 @@ impl Recovery<'_> {
         first.map_or(active, |(number, _)| (*number).min(active))
     }
 
+    /// The id that checksums are seeded with: of the snapshot, of its own file, or of any header.
+    fn find_id(&mut self, files: &[(String, u64)], numbers: &[u64]) -> Result<(), OpenError> {
+        if self.id.is_none() && files.iter().any(|(name, _)| name == ID) {
+            let bytes = read_file(self.disk, ID)?;
+            self.id = id_in(&bytes);
+            if self.id.is_none() {
+                self.damage(ID, 0, "it is no id with its checksum", 0);
+            }
+        }
+        for number in numbers {
+            if self.id.is_some() {
+                break;
+            }
+            let mut bytes = [0; HEADER as usize];
+            let name = segment_name(*number);
+            let read = open(self.disk, &name)?.read_at(&mut bytes, 0);
+            read.map_err(|source| OpenError::Io {
+                doing: "read",
+                file: name,
+                source,
+            })?;
+            if let HeaderFound::Good(header) = Header::read(&bytes) {
+                self.id = Some(header.log);
+            }
+        }
+        Ok(())
+    }
+
+    fn seed(&self) -> Seed {
+        Seed::of(&self.id.unwrap_or_default())
+    }
+
     fn forget_missing(&mut self, numbers: &[u64]) {
         let known: Vec<u64> = self.state.segments.keys().copied().collect();
         for number in known {
@@ -314,7 +347,7 @@ impl Recovery<'_> {
         for (at, number) in numbers.iter().enumerate() {
             let name = segment_name(*number);
             let file = open(self.disk, &name)?;
-            let scan = Scan::open(&*file, None).map_err(|source| OpenError::Io {
+            let scan = Scan::open(&*file, None, self.seed()).map_err(|source| OpenError::Io {
                 doing: "read",
                 file: name.clone(),
                 source,
@@ -485,11 +518,12 @@ impl Recovery<'_> {
                     };
                     let name = segment_name(*number);
                     let file = open(self.disk, &name)?;
-                    rest = Scan::open(&*file, None).map_err(|source| OpenError::Io {
-                        doing: "read",
-                        file: name,
-                        source,
-                    })?;
+                    rest =
+                        Scan::open(&*file, None, self.seed()).map_err(|source| OpenError::Io {
+                            doing: "read",
+                            file: name,
+                            source,
+                        })?;
                 }
             }
         }
@@ -608,12 +642,12 @@ impl Recovery<'_> {
     fn finish(mut self, tail: Option<Tail>) -> Result<Recovered, OpenError> {
         let id = match self.id {
             Some(id) => id,
-            None => new_id().map_err(|source| OpenError::Io {
-                doing: "draw an id for",
-                file: self.disk.name(),
-                source,
-            })?,
+            None => self.new_id()?,
         };
+        if self.state.gaps > 0 {
+            let lost = self.state.gaps;
+            self.damage("queues", 0, "the records of entries are lost", lost);
+        }
         self.opening.created = tail.is_none() && self.snapshot == 0;
         self.opening.lsn = Lsn(self.state.lsn);
         let mut buffer = Vec::new();
@@ -686,8 +720,14 @@ impl Recovery<'_> {
             spare: Spare::Wanted,
             failed: None,
             stop: Stop::No,
-            snapshot_lsn: self.snapshot,
             snapshot_due: false,
+            last_snapshot: 0,
+            since_snapshot: 0,
+            undefined: Vec::new(),
+            compact_after: None,
+            tight: false,
+            urgent: false,
+            dropped_for_room: false,
             state: self.state,
         };
         Ok(Recovered {
@@ -764,8 +804,28 @@ enum Verdict {
     Damaged { commits: u64 },
 }
 
-fn new_id() -> io::Result<LogId> {
-    let mut id = LogId::default();
-    getrandom::fill(&mut id).map_err(io::Error::other)?;
-    Ok(id)
+/// The file that has the id of the log, beside snapshots and headers: without it nothing can be read.
+const ID: &str = "log-id";
+
+/// An id and its checksum.
+fn id_in(bytes: &[u8]) -> Option<LogId> {
+    let (id, crc) = bytes.split_first_chunk::<16>()?;
+    (crc == crc32fast::hash(id).to_le_bytes()).then_some(*id)
+}
+
+impl Recovery<'_> {
+    fn new_id(&self) -> Result<LogId, OpenError> {
+        let mut id = LogId::default();
+        let drawn = getrandom::fill(&mut id).map_err(io::Error::other);
+        let mut file = id.to_vec();
+        file.extend_from_slice(&crc32fast::hash(&id).to_le_bytes());
+        drawn
+            .and_then(|()| self.disk.replace(ID, &file))
+            .map_err(|source| OpenError::Io {
+                doing: "write",
+                file: ID.to_owned(),
+                source,
+            })?;
+        Ok(id)
+    }
 }

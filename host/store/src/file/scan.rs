@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::disk::DiskFile;
-use super::frame::{self, FRAME, HEADER, HeaderFound};
+use super::frame::{self, FRAME, HEADER, HeaderFound, Seed};
 use super::record::Kind;
 
 /// A whole segment in memory.
@@ -13,6 +13,7 @@ use super::record::Kind;
 pub(crate) struct Scan {
     bytes: Bytes,
     at: usize,
+    seed: Seed,
 }
 
 /// A record of a segment.
@@ -22,6 +23,11 @@ pub(crate) struct Found {
     pub(crate) lsn: u64,
     pub(crate) payload: Bytes,
 }
+
+/// Bytes of an allocation that is certain to go back to the system when it is freed. Smaller ones do so
+/// only at first: with each, glibc raises the size from which it does, up to 32 MiB, and a process that
+/// read some segments would keep the memory of one for good. What is not used of it is never touched.
+const MAPPED: usize = 33 << 20;
 
 /// What comes next in a segment.
 pub(crate) enum Next {
@@ -37,15 +43,17 @@ pub(crate) enum Next {
 
 impl Scan {
     /// Reads a segment; `limit` bytes of it, or all.
-    pub(crate) fn open(file: &dyn DiskFile, limit: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn open(file: &dyn DiskFile, limit: Option<u64>, seed: Seed) -> io::Result<Self> {
         let len = limit.map_or_else(|| file.size(), Ok)?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = vec![0; len];
+        let mut bytes = Vec::with_capacity(len.max(MAPPED));
+        bytes.resize(len, 0);
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         Ok(Self {
             bytes: bytes.into(),
             at: HEADER as usize,
+            seed,
         })
     }
 
@@ -75,7 +83,7 @@ impl Scan {
 
     pub(crate) fn next(&mut self) -> Next {
         let offset = self.at();
-        match frame::read(&self.bytes[offset..]) {
+        match frame::read(&self.bytes[offset..], self.seed) {
             Ok(Some(frame)) => {
                 self.at = offset + frame.len;
                 Next::Record(Found {
@@ -105,7 +113,7 @@ impl Scan {
             if found < lsn || found - lsn > 1 << 32 || frame::u32_at(bytes, 0) == 0 {
                 continue;
             }
-            if let Ok(Some(frame)) = frame::read(bytes) {
+            if let Ok(Some(frame)) = frame::read(bytes, self.seed) {
                 self.at = offset + frame.len;
                 return Some(Found {
                     offset,

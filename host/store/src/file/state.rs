@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use edge_core::{EndpointId, Message, Priority, limits};
+use edge_core::{EndpointId, Message, ModuleId, Priority, limits};
 
 use super::overlay::Overlay;
 use super::queue::{Added, Freed, Index, Place, Queue};
@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) cache_limit: u64,
     /// A full segment has nothing left that waits; upkeep looks, and takes the flag down.
     pub(crate) freed: bool,
+    /// Entries whose records are lost.
+    pub(crate) gaps: u64,
 }
 
 /// A reader that did not come for this many commits has no use for a window.
@@ -74,6 +76,7 @@ impl State {
             cached: 0,
             cache_limit,
             freed: false,
+            gaps: 0,
         }
     }
 
@@ -148,18 +151,19 @@ impl State {
     }
 
     fn add(&mut self, id: QueueId, added: &Added<'_>) {
-        let bytes = cost(added.message);
+        let next = self.queue(id).map_or(added.seq, |queue| queue.next);
+        self.gaps += added.seq.saturating_sub(next);
         let Some(queue) = self.queue_mut(id) else {
             return;
         };
         queue.add(added);
         if id != QueueId::DEAD_LETTERS {
             self.waiting += 1;
-            self.used += bytes;
+            self.used += added.cost;
         }
         if let Some(segment) = self.segments.get_mut(&added.segment) {
             segment.live += 1;
-            segment.live_bytes += bytes;
+            segment.live_bytes += added.cost;
         }
     }
 
@@ -184,9 +188,11 @@ impl State {
             else {
                 continue;
             };
+            let message = &commit.messages[target.message.0];
             let added = Added {
                 seq: *seq,
-                message: &commit.messages[target.message.0],
+                message,
+                cost: cost(message),
                 expiry: target.expiry,
                 lsn: at.lsn,
                 segment: at.segment,
@@ -201,6 +207,7 @@ impl State {
             let added = Added {
                 seq: self.dead.next,
                 message: &letter.message,
+                cost: cost(&letter.message),
                 expiry: None,
                 lsn: at.lsn,
                 segment: at.segment,
@@ -218,8 +225,7 @@ impl State {
 
     /// Keeps an entry in memory if there is room, or if a reader that stays away can give some up.
     fn keep(&mut self, id: QueueId, added: &Added<'_>) {
-        let bytes = cost(added.message);
-        if self.cached + bytes > self.cache_limit {
+        if self.cached + added.cost > self.cache_limit {
             let away = |queue: &&mut Queue| {
                 queue.window.read_at + AWAY < added.lsn && queue.window.bytes > 0
             };
@@ -243,10 +249,15 @@ impl State {
     pub(crate) fn replay(&mut self, kind: Kind, record: Record, at: At, puts: bool) {
         self.lsn = at.lsn;
         for (id, endpoint, priority) in record.queues {
-            // Numbers were given in order; one that is missing was in a record that is lost.
-            while self.queues.len() <= id.index() && self.queues.len() < MAX_QUEUES {
-                self.define(endpoint.clone(), priority);
+            self.make_up_to(id);
+            if let Some(queue) = self.queues.get_mut(id.index()) {
+                self.names.remove(&(queue.endpoint.clone(), queue.priority));
+                self.names.insert((endpoint.clone(), priority), id);
+                (queue.endpoint, queue.priority) = (endpoint, priority);
             }
+        }
+        for entry in &record.entries {
+            self.make_up_to(entry.queue);
         }
         for entry in &record.entries {
             let message = &record.messages[entry.message];
@@ -275,6 +286,16 @@ impl State {
         }
     }
 
+    /// Queues are numbered in order. One whose name was in a record that is lost gets a name that says
+    /// so: what is in it is not delivered to somebody else, and can be seen.
+    fn make_up_to(&mut self, id: QueueId) {
+        while self.queues.len() <= id.index() && self.queues.len() < MAX_QUEUES {
+            let input = format!("queue-{}", self.queues.len());
+            let module = ModuleId::new("$lost").expect("it has the characters of an id");
+            self.define(EndpointId::module_input(module, &input), Priority::DEFAULT);
+        }
+    }
+
     fn replay_entry(&mut self, kind: Kind, id: QueueId, seq: u64, message: &Message, at: At) {
         if kind == Kind::Moved {
             self.moved(id, seq, at);
@@ -285,6 +306,7 @@ impl State {
             &Added {
                 seq,
                 message,
+                cost: cost(message),
                 expiry: None,
                 lsn: at.lsn,
                 segment: at.segment,

@@ -34,6 +34,7 @@ pub(crate) enum Spare {
 
 enum Job {
     Spare,
+    Measure,
     Snapshot,
     Compact(u64),
     Close,
@@ -42,9 +43,14 @@ enum Job {
 pub(crate) fn run(shared: &Arc<Shared>) {
     let me = std::thread::current().id();
     shared.upkeep_thread.get_or_init(|| me);
-    while let Some(job) = next(shared) {
+    let mut measured = Instant::now();
+    while let Some(job) = next(shared, measured) {
         match job {
             Job::Spare => shared.make_spare(),
+            Job::Measure => {
+                shared.measure_room();
+                measured = Instant::now();
+            }
             Job::Snapshot => shared.snapshot(),
             Job::Compact(segment) => shared.compact(segment),
             Job::Close => {
@@ -58,8 +64,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Waits for something to do; `None`: the end.
-fn next(shared: &Shared) -> Option<Job> {
+/// Waits for something to do; `None`: the end. `measured`: when room was last looked for.
+fn next(shared: &Shared, measured: Instant) -> Option<Job> {
     let mut inner = shared.lock();
     let mut idle_since = None;
     loop {
@@ -75,6 +81,13 @@ fn next(shared: &Shared) -> Option<Job> {
             Spare::Failed(at) if at.elapsed() >= RETRY => return Some(Job::Spare),
             Spare::Failed(_) => timeout = Some(RETRY),
             Spare::Ready { .. } => {}
+        }
+        if shared.is_short(&inner) {
+            // Others may have made room. Nothing else would show it, because nothing is taken.
+            if measured.elapsed() >= RETRY {
+                return Some(Job::Measure);
+            }
+            timeout = Some(RETRY);
         }
         inner.state.freed = false;
         let dead = inner.dead_segments();
@@ -104,7 +117,8 @@ fn next(shared: &Shared) -> Option<Job> {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether only room is missing.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -118,19 +132,14 @@ impl Inner {
         self.state.segments.values().filter(dead).count()
     }
 
-    /// Removes segments that nothing needs: what was in them is settled, in the tables up to `applied`,
-    /// and in the snapshot.
-    fn take_dead(&mut self, applied: u64) -> Vec<u64> {
-        let covered = applied.min(self.snapshot_lsn);
-        let mut dead = Vec::new();
-        self.state.segments.retain(|number, segment| {
-            let drop = segment.sealed && segment.live == 0 && segment.last_lsn <= covered;
-            if drop {
-                dead.push(*number);
-            }
-            !drop
+    /// Segments that nothing needs once the state as it is now is on the device: nothing waits in them,
+    /// and the tables have the keys up to `applied`. What is settled later is settled by a commit that
+    /// may not get to the device.
+    fn dead_by_now(&self, applied: u64) -> Vec<u64> {
+        let dead = self.state.segments.iter().filter(|(_, segment)| {
+            segment.sealed && segment.live == 0 && segment.last_lsn <= applied
         });
-        dead
+        dead.map(|(number, _)| *number).collect()
     }
 }
 
@@ -141,6 +150,14 @@ impl Shared {
             || inner.state.freed
             || matches!(inner.spare, Spare::Wanted)
             || inner.state.overlay.bytes() > MAX_OVERLAY
+            || self.is_short(inner)
+    }
+
+    /// Whether senders are held back by what the device had when it was last asked.
+    fn is_short(&self, inner: &Inner) -> bool {
+        let limit = self.limit();
+        let by_device = self.config.quota.is_none_or(|quota| limit < quota.0);
+        inner.tight || (by_device && limit < u64::MAX && inner.state.used >= limit - limit / 8)
     }
 
     pub(crate) fn stop(&self, stop: Stop) {
@@ -165,12 +182,18 @@ impl Shared {
     /// How much may wait, by the quota and by what the device has.
     pub(crate) fn measure_room(&self) {
         let quota = self.config.quota.map_or(u64::MAX, |quota| quota.0);
-        let used = self.lock().state.used;
+        let mut inner = self.lock();
+        let used = inner.state.used;
         // A file system that does not say is not asked again: it refuses when it is full.
-        let room = self.disk.free().map_or(u64::MAX, |free| {
-            free.saturating_sub(self.config.reserve.0)
-                .saturating_add(used)
-        });
+        let free = self.disk.free().unwrap_or(u64::MAX);
+        let room = free
+            .saturating_sub(self.config.reserve.0)
+            .saturating_add(used);
+        if inner.tight && free >= self.config.reserve.0 {
+            inner.tight = false;
+            self.set_full(false);
+        }
+        drop(inner);
         let limit = quota.min(room);
         self.limit
             .store(limit, std::sync::atomic::Ordering::Relaxed);
@@ -180,18 +203,23 @@ impl Shared {
         let number = self.lock().active.number + 1;
         let size = self.config.segment_size.0;
         let needed = size.saturating_add(self.config.reserve.0);
-        let made = match self.disk.free() {
-            Ok(free) if free < needed => Err(io::Error::new(
+        let urgent = self.lock().urgent;
+        let free = self.disk.free().unwrap_or(u64::MAX);
+        let made = match free < needed && !urgent {
+            true => Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 format!("{free} bytes are free, {needed} are needed with the reserve"),
             )),
-            _ => self.disk.create(&segment_name(number), size),
+            false => self.disk.create(&segment_name(number), size),
         };
         let mut inner = self.lock();
+        inner.dropped_for_room = false;
         match made {
             Ok(file) => {
                 inner.spare = Spare::Ready { number, file };
-                self.set_full(false);
+                inner.urgent = false;
+                inner.tight = free < needed;
+                self.set_full(inner.tight);
             }
             Err(error) => {
                 if !matches!(inner.spare, Spare::Failed(_)) {
@@ -258,22 +286,27 @@ impl Shared {
             return;
         }
         self.lock().state.overlay.applied();
-        if let Err(error) = self.write_snapshot(frozen.upto.0) {
-            tracing::warn!(%error, "snapshot cannot be written yet");
-            if is_full(&error) {
-                self.give_up_spare();
+        let dead = match self.write_snapshot(frozen.upto.0) {
+            Ok(dead) => dead,
+            Err(error) => {
+                tracing::warn!(%error, "snapshot cannot be written yet");
+                if is_full(&error) {
+                    self.give_up_spare();
+                }
+                self.later();
+                return;
             }
-            self.later();
-            return;
-        }
-        let dead = {
+        };
+        {
             let mut inner = self.lock();
-            let dead = inner.take_dead(frozen.upto.0);
+            inner
+                .state
+                .segments
+                .retain(|number, _| !dead.contains(number));
             if let (Spare::Failed(_), false) = (&inner.spare, dead.is_empty()) {
                 inner.spare = Spare::Wanted;
             }
-            dead
-        };
+        }
         for number in dead {
             self.remove(&segment_name(number));
         }
@@ -292,7 +325,8 @@ impl Shared {
         }
     }
 
-    fn write_snapshot(&self, keys_upto: u64) -> io::Result<()> {
+    /// Says which segments it makes superfluous.
+    fn write_snapshot(&self, keys_upto: u64) -> io::Result<Vec<u64>> {
         let gone = || io::Error::other("the log has failed");
         let mut inner = self.lock();
         // Indexes of full segments are to be where the snapshot says.
@@ -303,6 +337,8 @@ impl Shared {
             inner = self.wait(&self.changed, inner);
         }
         let lsn = inner.state.lsn;
+        let dead = inner.dead_by_now(keys_upto);
+        inner.since_snapshot = 0;
         let applied = self.tables.applied().0;
         let active = inner.active.number;
         let mut bytes = snapshot::begin(&self.id, applied, keys_upto, active, &inner.state);
@@ -332,8 +368,9 @@ impl Shared {
                 "{name} reads other than it was written"
             )));
         }
-        self.lock().snapshot_lsn = lsn;
-        self.prune_snapshots()
+        self.lock().last_snapshot = bytes.len() as u64;
+        self.prune_snapshots()?;
+        Ok(dead)
     }
 
     /// The newest snapshot stays, and the one before it, in case the newest is damaged later.

@@ -1,19 +1,31 @@
 //! The thread that brings records to the device.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::index;
 use super::meters::add;
+use super::upkeep::is_full;
 use super::{Inner, Piece, Shared, Stop};
+
+/// Time from one sync to the next under load. What a sync costs the processor is much more than what
+/// one more commit in it does, and a fast device would be synced for every few of them.
+const SYNC_EVERY: Duration = Duration::from_millis(1);
+/// So much less than that may have passed, all syncs together: at low load each comes at once.
+const SYNCS_AHEAD: u32 = 8;
 
 /// Writes whatever there is, syncs, tells who waits, and begins again. What comes in meanwhile is the
 /// next group.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut pieces: Vec<Piece> = Vec::new();
+    let mut due = Instant::now();
     loop {
         {
             let mut inner = shared.lock();
+            if !inner.buffer.is_empty() {
+                inner = shared.gather(inner, due);
+            }
             loop {
                 if inner.failed.is_some() {
                     return;
@@ -24,7 +36,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 if inner.stop == Stop::Now {
                     return;
                 }
+                shared.writer_waits.store(true, Ordering::Relaxed);
                 inner = shared.wait(&shared.to_write, inner);
+            }
+            due += SYNC_EVERY;
+            if let Some(earliest) = Instant::now().checked_sub(SYNC_EVERY * SYNCS_AHEAD) {
+                due = due.max(earliest);
             }
             if !inner.buffer.is_empty() {
                 inner.cut_piece(None);
@@ -37,6 +54,44 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 shared.fail(why);
                 return;
             }
+        }
+    }
+}
+
+impl Shared {
+    /// Leaves a group open until it is due, or until somebody waits for a commit.
+    fn gather<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        due: Instant,
+    ) -> MutexGuard<'a, Inner> {
+        self.gathering.store(true, Ordering::Relaxed);
+        while self.gathering.load(Ordering::Relaxed)
+            && !self.durability.is_awaited()
+            && inner.stop == Stop::No
+            && inner.failed.is_none()
+        {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            inner = self
+                .to_write
+                .wait_timeout(inner, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        self.gathering.store(false, Ordering::Relaxed);
+        inner
+    }
+
+    /// Somebody waits for a commit: the group that may have it is closed.
+    pub(crate) fn hurry(&self) {
+        if self.gathering.load(Ordering::Relaxed) {
+            // Under the lock, or the writer could miss it between its look and its wait.
+            let _inner = self.lock();
+            self.gathering.store(false, Ordering::Relaxed);
+            self.to_write.notify_one();
         }
     }
 }
@@ -60,13 +115,17 @@ fn write(shared: &Shared, pieces: &[Piece]) -> Result<Vec<index::Written>, Strin
         let mut bytes = piece.bytes.len() as u64;
         if let Some(seal) = &piece.seal {
             let end = piece.offset + bytes;
-            if let Some((record, written)) = index::encode(seal, piece.segment, end, piece.lsn) {
-                piece
-                    .file
-                    .write_at(&record, end)
-                    .map_err(|error| failed("write", error))?;
-                bytes += record.len() as u64;
-                sealed.push(written);
+            let index = index::encode(seal, piece.segment, end, piece.lsn, shared.seed);
+            if let Some((record, written)) = index {
+                match piece.file.write_at(&record, end) {
+                    Ok(()) => {
+                        bytes += record.len() as u64;
+                        sealed.push(written);
+                    }
+                    // It goes behind what was reserved, and can be had again by reading the segment.
+                    Err(error) if is_full(&error) => {}
+                    Err(error) => return Err(failed("write", error)),
+                }
             }
         }
         add(&shared.meters.bytes_written, bytes);
@@ -97,6 +156,8 @@ fn written(shared: &Shared, pieces: &mut Vec<Piece>, sealed: Vec<index::Written>
     if let Some(lsn) = lsn {
         shared.durability.advance(lsn);
     }
+    // Whoever looked before that, under the lock, waits by now and hears it.
+    drop(shared.lock());
     shared.changed.notify_all();
 }
 
