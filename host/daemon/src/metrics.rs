@@ -3,7 +3,10 @@
 //! Counted where things happen (hub, log, agent); here they are only written down.
 
 mod agent;
+mod clients;
+mod host;
 mod hub;
+mod messages;
 mod store;
 mod text;
 
@@ -23,8 +26,11 @@ pub(crate) fn render(device: &Device) -> String {
         ("edge_device", device.name().to_string()),
         ("instance_number", device.instance().to_owned()),
     ]);
+    messages::write(&mut page, device);
+    clients::write(&mut page, device);
     hub::write(&mut page, device);
     agent::write(&mut page, device);
+    host::write(&mut page);
     store::write(&mut page, device);
     page.finish()
 }

@@ -1,33 +1,44 @@
 //! What the hub did with messages, by reason.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::meters::Meters;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Running counts since the hub started.
         #[derive(Debug, Default)]
         pub struct Counters {
+            /// Messages taken in are counted there already, by output; once is enough for a message.
+            meters: Arc<Meters>,
             $($(#[$doc])* pub(crate) $name: AtomicU64,)*
         }
 
         /// The counts at one moment.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
         pub struct Snapshot {
+            /// Messages taken in.
+            pub received: u64,
             $($(#[$doc])* pub $name: u64,)*
         }
 
         impl Counters {
+            pub(crate) fn new(meters: Arc<Meters>) -> Self {
+                Self { meters, ..Self::default() }
+            }
+
             /// The counts now.
             pub fn snapshot(&self) -> Snapshot {
-                Snapshot { $($name: self.$name.load(Relaxed),)* }
+                let outputs = self.meters.outputs.all();
+                let received = outputs.iter().map(|(_, meter)| meter.sizes.count()).sum();
+                Snapshot { received, $($name: self.$name.load(Relaxed),)* }
             }
         }
     };
 }
 
 counters! {
-    /// Messages taken in.
-    received,
     /// Messages that no route took; acknowledged and dropped, as the seed system does.
     no_route,
     /// Messages refused because they were too large.

@@ -10,12 +10,15 @@ use arc_swap::ArcSwap;
 use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
 use edge_route::{RouteEntry, RouteTable};
 use edge_store::{
-    Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, Visible,
+    Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, QueueStatus,
+    Visible,
 };
 use smallvec::SmallVec;
 
 use crate::counters::{Counters, add};
+use crate::meters::Meters;
 use crate::taps::Taps;
+use crate::unread::Unread;
 use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, Tap, TwinListener};
 
 /// Called when there is something new to read. Must not block and must not call back into the hub.
@@ -71,6 +74,8 @@ pub struct Hub {
     pub(crate) log: Arc<dyn MessageLog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Counters,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) unread: Unread,
     pub(crate) methods: Methods,
     pub(crate) twin_listeners: RwLock<HashMap<Identity, Arc<dyn TwinListener>>>,
     observer: Option<Box<dyn Observer>>,
@@ -78,6 +83,10 @@ pub struct Hub {
     readers: RwLock<Readers>,
     /// Readers to wake when the commit that is for them is on the device.
     awaiting: Mutex<Vec<Awaiting>>,
+    /// The newest commit of this process.
+    newest: AtomicU64,
+    /// Held from reading a twin or a dead letter to the commit that changes it.
+    changing: Mutex<()>,
     pub(crate) taps: Taps,
     /// Counts up whenever a queue or a waker is added, so that inboxes look again.
     pub(crate) layout: AtomicU64,
@@ -128,7 +137,16 @@ impl Progress {
 #[derive(Default)]
 struct Readers {
     wakers: HashMap<Owner, Reader>,
-    by_queue: Vec<Option<Reader>>,
+    by_queue: Vec<Slot>,
+}
+
+/// Who is to know of new entries of a queue.
+enum Slot {
+    Read(Reader),
+    /// The sweeper, if they end; without a time to live only those to which no route leads do.
+    Unread {
+        routed: bool,
+    },
 }
 
 /// A reader that waits for commits to become durable: those from `first` to `last`.
@@ -137,6 +155,17 @@ struct Awaiting {
     last: Lsn,
     waker: Arc<dyn Wake>,
 }
+
+/// A queue into which a commit puts something.
+struct Grown {
+    queue: QueueId,
+    /// When the first of it ends.
+    ends: Timestamp,
+    /// Whether some of it has no end.
+    endless: bool,
+}
+
+const ENDLESS: Timestamp = Timestamp(u64::MAX);
 
 #[derive(Clone)]
 struct Reader {
@@ -176,13 +205,16 @@ impl Hub {
                     hub.wake_durable(lsn);
                 }
             }));
+            let meters = Arc::<Meters>::default();
             Self {
-                methods: Methods::new(config.method_limit),
+                methods: Methods::new(config.method_limit, meters.clone()),
+                counters: Counters::new(meters.clone()),
+                meters,
+                unread: Unread::default(),
                 config,
                 log,
                 clock,
                 observer,
-                counters: Counters::default(),
                 twin_listeners: RwLock::default(),
                 routing: ArcSwap::from_pointee(Routing {
                     table: RouteTable::new(Vec::new()),
@@ -192,6 +224,8 @@ impl Hub {
                 }),
                 readers: RwLock::default(),
                 awaiting: Mutex::default(),
+                newest: AtomicU64::new(0),
+                changing: Mutex::default(),
                 taps: Taps::default(),
                 layout: AtomicU64::new(0),
                 start,
@@ -217,6 +251,11 @@ impl Hub {
     /// What it did so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The same by who and where, with durations.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// Direct methods.
@@ -269,12 +308,17 @@ impl Hub {
     /// Whoever has effects outside the log reads what is durable only, so that nobody outside sees a
     /// message that a crash takes back.
     pub fn inbox(self: &Arc<Self>, owner: Owner, waker: Arc<dyn Wake>, visible: Visible) -> Inbox {
+        let woken = waker.clone();
         self.write_readers(|readers| {
             readers
                 .wakers
                 .insert(owner.clone(), Reader { waker, visible });
         });
         self.refresh_readers();
+        if visible == Visible::Durable {
+            // What was committed before somebody looked for it here becomes durable without a word.
+            self.wake_when_durable(Lsn(self.newest.load(Ordering::SeqCst)), woken);
+        }
         Inbox::new(self.clone(), owner, visible)
     }
 
@@ -324,6 +368,8 @@ impl Hub {
             readers.wakers.remove(owner);
         });
         self.refresh_readers();
+        // What waits for it may end before it comes back.
+        self.unread.ends(Timestamp(0));
     }
 
     fn write_readers(&self, change: impl FnOnce(&mut Readers)) {
@@ -332,12 +378,16 @@ impl Hub {
 
     /// Brings the wakers by queue up to date after a queue or a waker was added.
     pub(crate) fn refresh_readers(&self) {
-        let queues = self.log.queues();
         self.write_readers(|readers| {
-            readers.by_queue = queues
-                .iter()
-                .map(|queue| readers.wakers.get(&Owner::of(&queue.endpoint)).cloned())
-                .collect();
+            // Listed under the lock: an older list must not take the place of a newer one.
+            let queues = self.log.queues();
+            let slot = |queue: &QueueStatus| match readers.wakers.get(&Owner::of(&queue.endpoint)) {
+                Some(reader) => Slot::Read(reader.clone()),
+                None => Slot::Unread {
+                    routed: self.has_route(&queue.endpoint),
+                },
+            };
+            readers.by_queue = queues.iter().map(slot).collect();
         });
         self.layout.fetch_add(1, Ordering::Release);
         let wakers: Vec<_> =
@@ -358,10 +408,19 @@ impl Hub {
             commit.clear();
             return Ok(None);
         }
-        let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        let mut grown: SmallVec<[Grown; 8]> = SmallVec::new();
         for target in commit.targets() {
-            if !queues.contains(&target.queue) {
-                queues.push(target.queue);
+            let ends = target.expiry.unwrap_or(ENDLESS);
+            match grown.iter_mut().find(|grown| grown.queue == target.queue) {
+                Some(grown) => {
+                    grown.ends = grown.ends.min(ends);
+                    grown.endless |= ends == ENDLESS;
+                }
+                None => grown.push(Grown {
+                    queue: target.queue,
+                    ends,
+                    endless: ends == ENDLESS,
+                }),
             }
         }
         let dead: SmallVec<[DeadLetter; 0]> = match &self.observer {
@@ -369,12 +428,32 @@ impl Hub {
             None => SmallVec::new(),
         };
         let tapped = self.taps.taken_from(commit);
-        let lsn = self.log.commit(commit)?;
-        if !queues.is_empty() {
+        let lsn = match self.log.commit(commit) {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                self.count_refused(commit, &error);
+                return Err(error);
+            }
+        };
+        self.newest.fetch_max(lsn.0, Ordering::SeqCst);
+        if !grown.is_empty() {
+            let mut ends = ENDLESS;
             let readers: SmallVec<[Reader; 8]> = self.read_readers(|readers| {
-                let reader = |queue: &QueueId| readers.by_queue.get(queue.index())?.clone();
-                queues.iter().filter_map(reader).collect()
+                let mut reader = |grown: &Grown| match readers.by_queue.get(grown.queue.index())? {
+                    Slot::Read(reader) => Some(reader.clone()),
+                    Slot::Unread { routed } => {
+                        ends = ends.min(grown.ends);
+                        if grown.endless && !routed {
+                            ends = ends.min(self.now().after(limits::TIME_TO_LIVE));
+                        }
+                        None
+                    }
+                };
+                grown.iter().filter_map(&mut reader).collect()
             });
+            if ends < ENDLESS {
+                self.unread.ends(ends);
+            }
             for reader in readers {
                 match reader.visible {
                     Visible::Committed => reader.waker.wake(),
@@ -393,6 +472,21 @@ impl Hub {
             self.progress.notify();
         }
         Ok(Some(lsn))
+    }
+
+    /// Their senders know; what is sent again is counted again.
+    fn count_refused(&self, commit: &Commit, error: &CommitError) {
+        for (_, message) in commit.messages() {
+            let meter = self.meters.outputs.get(&message.origin);
+            match error {
+                CommitError::Full { .. } => meter.not_stored_full.add(1),
+                CommitError::Failed(_) => meter.not_stored_failed.add(1),
+            }
+        }
+    }
+
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn awaiting(&self) -> MutexGuard<'_, Vec<Awaiting>> {

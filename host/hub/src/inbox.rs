@@ -9,6 +9,7 @@ use edge_store::{Commit, DeadLetter, DeadReason, Delivery, Progress, QueueId, Se
 
 use crate::Hub;
 use crate::counters::add;
+use crate::meters::{LinkMeter, Links, Meters};
 
 /// Whose messages an inbox holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,6 +41,7 @@ pub struct Inbox {
     visible: Visible,
     lanes: Vec<Lane>,
     layout: u64,
+    links: Links,
 }
 
 /// One queue and how far this reader has read ahead in it.
@@ -60,6 +62,7 @@ impl Inbox {
             visible,
             lanes: Vec::new(),
             layout: 0,
+            links: Links::new(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Inbox {
         commit: &mut Commit,
     ) -> Option<Timestamp> {
         self.refresh();
+        self.links.come_back(now);
         let mut again: Option<Timestamp> = None;
         for lane in &mut self.lanes {
             if out.len() >= max {
@@ -110,7 +114,12 @@ impl Inbox {
                 lane.blocked_until = None;
             }
             // Read on past what has expired: a reader that gets nothing goes to sleep.
+            let mut passed = 0;
             loop {
+                if passed >= MAX_EXPIRED {
+                    // A commit of its own for so many, and then the rest.
+                    return Some(now);
+                }
                 let start = out.len();
                 self.hub
                     .log
@@ -122,7 +131,11 @@ impl Inbox {
                 let mut kept = start;
                 for index in start..out.len() {
                     if out[index].expiry.is_some_and(|at| at <= now) {
-                        commit.progress(settled(&out[index]));
+                        let delivery = &out[index];
+                        let find = |meters: &Meters| lane.meter(meters, delivery);
+                        let link = self.links.of(delivery, &self.hub.meters, find);
+                        link.expired.add(1);
+                        commit.progress(settled(delivery));
                     } else {
                         out.swap(kept, index);
                         kept += 1;
@@ -130,6 +143,7 @@ impl Inbox {
                 }
                 let expired = out.len() - kept;
                 out.truncate(kept);
+                passed += expired;
                 if expired > 0 {
                     self.hub.count_expired(&lane.endpoint, expired);
                 }
@@ -150,8 +164,11 @@ impl Inbox {
     }
 
     /// Handled: progress goes into the commit.
-    pub fn handled(&self, delivery: &Delivery, commit: &mut Commit) {
+    pub fn handled(&mut self, delivery: &Delivery, commit: &mut Commit) {
         add(&self.hub.counters.handled, 1);
+        let lane = self.lanes.iter().find(|lane| lane.queue == delivery.queue);
+        let find = |meters: &Meters| meter(lane, meters, delivery);
+        self.links.handled(delivery, &self.hub.meters, find);
         commit.progress(settled(delivery));
     }
 
@@ -168,6 +185,7 @@ impl Inbox {
         commit: &mut Commit,
     ) {
         add(&self.hub.counters.retried, 1);
+        self.link(delivery).retried.add(1);
         let attempts = delivery.attempts.saturating_add(1);
         let delay = delay
             .unwrap_or_else(|| back_off(attempts))
@@ -201,7 +219,8 @@ impl Inbox {
     }
 
     /// Not handled because its time to live ended after it was taken.
-    pub fn expired(&self, delivery: &Delivery, commit: &mut Commit) {
+    pub fn expired(&mut self, delivery: &Delivery, commit: &mut Commit) {
+        self.link(delivery).expired.add(1);
         if let Some(lane) = self.lane(delivery.queue) {
             self.hub.count_expired(&lane.endpoint, 1);
         }
@@ -210,19 +229,25 @@ impl Inbox {
 
     /// Given up: kept as a dead letter.
     pub fn dead(
-        &self,
+        &mut self,
         delivery: &Delivery,
         reason: DeadReason,
         now: Timestamp,
         commit: &mut Commit,
     ) {
-        let counter = match reason {
-            DeadReason::Rejected(_) => &self.hub.counters.rejected,
-            DeadReason::Failed(_) => &self.hub.counters.failed,
-            DeadReason::Loop => &self.hub.counters.looped,
-            DeadReason::Abandoned => &self.hub.counters.abandoned,
+        let counters = &self.hub.clone().counters;
+        let link = self.link(delivery);
+        let (counter, by_link) = match reason {
+            DeadReason::Rejected(_) => (&counters.rejected, Some(&link.rejected)),
+            DeadReason::Failed(_) => (&counters.failed, Some(&link.failed)),
+            // Caught where it was sent, before it came to a queue.
+            DeadReason::Loop => (&counters.looped, None),
+            DeadReason::Abandoned => (&counters.abandoned, Some(&link.abandoned)),
         };
         add(counter, 1);
+        if let Some(by_link) = by_link {
+            by_link.add(1);
+        }
         let lane = self.lane(delivery.queue);
         commit.dead_letter(DeadLetter {
             message: delivery.message.clone(),
@@ -237,6 +262,7 @@ impl Inbox {
 
     /// Hands out again, after `delay`, whatever was taken and has not been settled in the log.
     pub fn rewind(&mut self, delay: Duration, now: Timestamp) {
+        self.links.forget();
         for lane in &mut self.lanes {
             lane.next = Seq::ZERO;
             lane.blocked_until = Some(now.after(delay));
@@ -246,6 +272,34 @@ impl Inbox {
     fn lane(&self, queue: QueueId) -> Option<&Lane> {
         self.lanes.iter().find(|lane| lane.queue == queue)
     }
+
+    /// Where a delivery is counted.
+    fn link(&mut self, delivery: &Delivery) -> &LinkMeter {
+        let lane = self.lanes.iter().find(|lane| lane.queue == delivery.queue);
+        let find = |meters: &Meters| meter(lane, meters, delivery);
+        self.links.of(delivery, &self.hub.meters, find)
+    }
+}
+
+impl Drop for Inbox {
+    /// What was handled last is counted too.
+    fn drop(&mut self) {
+        self.links.come_back(self.hub.now());
+    }
+}
+
+impl Lane {
+    fn meter(&self, meters: &Meters, delivery: &Delivery) -> Arc<LinkMeter> {
+        meters.link(&delivery.message.origin, &self.endpoint, self.priority)
+    }
+}
+
+fn meter(lane: Option<&Lane>, meters: &Meters, delivery: &Delivery) -> Arc<LinkMeter> {
+    match lane {
+        Some(lane) => lane.meter(meters, delivery),
+        // Not a delivery of this inbox.
+        None => meters.links.unnamed_set(),
+    }
 }
 
 fn settled(delivery: &Delivery) -> Progress {
@@ -254,6 +308,9 @@ fn settled(delivery: &Delivery) -> Progress {
         seq: delivery.seq,
     }
 }
+
+/// Entries that may expire in one go.
+const MAX_EXPIRED: usize = 4_096;
 
 /// Shortest wait of a retry that a handler asks for.
 const SHORTEST_RETRY: Duration = Duration::from_millis(1);

@@ -20,18 +20,22 @@
 //! - Full: senders outside wait or are refused ([`Hub::pressure`]); modules inside are refused by `send`
 //!   only at a multiple of that, and never wait for each other.
 //!
-//! Locks: none is held while another is taken, and none across a call to a waker.
+//! Locks: that of the readers is held while the log lists its queues, that of a change of a twin or a dead
+//! letter across its commit; no other is held while one is taken, and none across a call to a waker but the
+//! last.
 
 mod clock;
 mod counters;
 mod hub;
 mod inbox;
+pub mod meters;
 mod methods;
 mod sender;
 mod taps;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod unread;
 mod upkeep;
 
 pub use clock::{Clock, SystemClock};

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edge_core::{ByteSize, Identity};
+
+use crate::meters::{CallKey, Meters, nanos};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,7 @@ pub trait MethodTarget: Send + Sync {
 pub struct Methods {
     limit: ByteSize,
     inner: Mutex<Inner>,
+    meters: Arc<Meters>,
 }
 
 #[derive(Default)]
@@ -83,9 +86,10 @@ impl fmt::Debug for Methods {
 }
 
 impl Methods {
-    pub(crate) fn new(limit: ByteSize) -> Self {
+    pub(crate) fn new(limit: ByteSize, meters: Arc<Meters>) -> Self {
         Self {
             limit,
+            meters,
             inner: Mutex::default(),
         }
     }
@@ -138,6 +142,7 @@ impl Methods {
             }
             callee
         };
+        let begin = Instant::now();
         callee.call(MethodCall {
             name: name.to_owned(),
             payload: payload.to_owned(),
@@ -153,6 +158,12 @@ impl Methods {
         if let Some(caller) = caller {
             self.lock().waits.remove(caller);
         }
+        let key = CallKey {
+            from: caller.cloned(),
+            to: target.clone(),
+        };
+        let meter = self.meters.calls.get(&key);
+        meter.calls.record(nanos(begin.elapsed()), 1);
         let answer = answer?;
         self.check_payload(&answer.payload)
             .map_err(|error| MethodError::Failed(format!("{target} answered badly: {error}")))?;

@@ -12,6 +12,7 @@ use edge_store::{Commit, DeadLetter, DeadReason, QueueId};
 use crate::Hub;
 use crate::counters::add;
 use crate::hub::Routing;
+use crate::meters::{Meters, OutputMeter};
 
 /// Outputs of one sender whose routes are remembered; beyond it they are looked up anew.
 const REMEMBERED_OUTPUTS: usize = 64;
@@ -55,6 +56,7 @@ struct Output {
     origin: Arc<Origin>,
     selection: Selection,
     generation: u64,
+    meter: Arc<OutputMeter>,
 }
 
 impl Sender {
@@ -91,10 +93,16 @@ impl Sender {
         hops: u8,
         now: Timestamp,
     ) -> Result<(), SendRefusal> {
-        self.check_size(&content)?;
+        let size = self.check_size(&content, output)?;
         let hub = &self.hub;
         let routing = hub.routing();
-        let index = remembered(&mut self.outputs, &self.identity, output, &routing)?;
+        let index = remembered(
+            &mut self.outputs,
+            &self.identity,
+            output,
+            &routing,
+            &hub.meters,
+        )?;
         let known = &self.outputs[index];
         let message = Message {
             content,
@@ -105,6 +113,7 @@ impl Sender {
         };
         if hops >= limits::HOPS {
             add(&hub.counters.looped, 1);
+            known.meter.looped.add(1);
             commit.dead_letter(DeadLetter {
                 message,
                 // Where it would have gone next is no longer asked; the parent stands for "onward".
@@ -125,9 +134,10 @@ impl Sender {
                 let expiry = ttl.map(|ttl| now.after(ttl));
                 commit.target(place, routing.queues[target.route], expiry);
             });
-        add(&hub.counters.received, 1);
+        known.meter.sizes.record(size, 1);
         if commit.targets().len() == before {
             add(&hub.counters.no_route, 1);
+            known.meter.no_route.add(1);
         }
         Ok(())
     }
@@ -145,9 +155,15 @@ impl Sender {
         time_to_live: Option<Duration>,
         now: Timestamp,
     ) -> Result<(), SendRefusal> {
-        self.check_size(&content)?;
+        let size = self.check_size(&content, None)?;
         let routing = self.hub.routing();
-        let index = remembered(&mut self.outputs, &self.identity, None, &routing)?;
+        let index = remembered(
+            &mut self.outputs,
+            &self.identity,
+            None,
+            &routing,
+            &self.hub.meters,
+        )?;
         let message = Message {
             content,
             origin: self.outputs[index].origin.clone(),
@@ -158,20 +174,27 @@ impl Sender {
         let place = commit.message(message);
         let ttl = time_to_live.or(routing.time_to_live);
         commit.target(place, queue, ttl.map(|ttl| now.after(ttl)));
-        add(&self.hub.counters.received, 1);
+        self.outputs[index].meter.sizes.record(size, 1);
         Ok(())
     }
 
-    fn check_size(&self, content: &Content) -> Result<(), SendRefusal> {
+    /// The size of a message that may come in.
+    fn check_size(&mut self, content: &Content, output: Option<&str>) -> Result<u64, SendRefusal> {
         let (size, limit) = (content.size(), self.hub.config.message_limit);
         if size as u64 > limit.0 {
             add(&self.hub.counters.too_large, 1);
+            let routing = self.hub.routing();
+            let (identity, meters) = (&self.identity, &self.hub.meters);
+            // What is no name for an output is not counted under it either.
+            if let Ok(index) = remembered(&mut self.outputs, identity, output, &routing, meters) {
+                self.outputs[index].meter.too_large.add(1);
+            }
             return Err(SendRefusal::TooLarge { size, limit });
         }
         if self.hub.pressure().is_extreme() {
             return Err(SendRefusal::Full);
         }
-        Ok(())
+        Ok(size as u64)
     }
 }
 
@@ -181,6 +204,7 @@ fn remembered(
     identity: &Identity,
     name: Option<&str>,
     routing: &Routing,
+    meters: &Meters,
 ) -> Result<usize, SendRefusal> {
     let found = outputs.iter().position(|o| o.name.as_deref() == name);
     if let Some(index) = found {
@@ -211,6 +235,7 @@ fn remembered(
     outputs.push(Output {
         name: name.map(Into::into),
         selection: routing.table.select(origin.path()),
+        meter: meters.outputs.get(&origin),
         origin,
         generation: routing.generation,
     });

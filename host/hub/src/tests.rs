@@ -15,6 +15,8 @@ use crate::{
     Owner, SendRefusal, Sender, Side, Wake,
 };
 
+mod metering;
+
 #[derive(Debug, Default)]
 struct Hands(AtomicU64);
 

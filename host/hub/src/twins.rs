@@ -3,6 +3,7 @@
 //! A section is one value in the log's table of twins, so a module's report is part of its step.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use bytes::Bytes;
 use edge_core::{ByteSize, Identity, twin};
@@ -10,6 +11,7 @@ use edge_store::{Commit, CommitError, Lsn, Put, Table};
 use serde_json::{Map, Value};
 
 use crate::Hub;
+use crate::meters::nanos;
 
 /// One half of a twin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,19 @@ impl Hub {
         side: Side,
         pending: Option<&Commit>,
     ) -> Result<Section, TwinError> {
+        let begin = Instant::now();
+        let section = self.section(identity, side, pending)?;
+        let meter = self.meters.twins.get(identity);
+        meter.reads.record(nanos(begin.elapsed()), 1);
+        Ok(section)
+    }
+
+    fn section(
+        &self,
+        identity: &Identity,
+        side: Side,
+        pending: Option<&Commit>,
+    ) -> Result<Section, TwinError> {
         let key = key(identity, side);
         let staged = pending.and_then(|commit| commit.pending(Table::Twins, &key));
         let value = match staged {
@@ -97,9 +112,11 @@ impl Hub {
         identity: &Identity,
         patch: &str,
     ) -> Result<u64, TwinError> {
-        Ok(self
-            .stage_patch(commit, identity, Side::Reported, parse(patch)?)?
-            .version)
+        let begin = Instant::now();
+        let section = self.stage_patch(commit, identity, Side::Reported, parse(patch)?)?;
+        let meter = self.meters.twins.get(identity);
+        meter.reports.record(nanos(begin.elapsed()), 1);
+        Ok(section.version)
     }
 
     /// Changes desired properties and tells the owner; returns the version that it makes.
@@ -121,9 +138,13 @@ impl Hub {
         identity: &Identity,
         patch: &str,
     ) -> Result<(Section, Option<Lsn>), TwinError> {
+        let patch_object = parse(patch)?;
         let mut commit = Commit::new();
-        let section = self.stage_patch(&mut commit, identity, Side::Desired, parse(patch)?)?;
-        let lsn = self.commit(&mut commit)?;
+        let (section, lsn) = {
+            let _one_at_a_time = self.changing();
+            let section = self.stage_patch(&mut commit, identity, Side::Desired, patch_object)?;
+            (section, self.commit(&mut commit)?)
+        };
         let listener = self
             .twin_listeners
             .read()
@@ -160,7 +181,7 @@ impl Hub {
         patch: Map<String, Value>,
     ) -> Result<Section, TwinError> {
         twin::validate(&patch, true).map_err(|error| TwinError::Invalid(error.to_string()))?;
-        let mut section = self.twin(identity, side, Some(commit))?;
+        let mut section = self.section(identity, side, Some(commit))?;
         twin::merge(&mut section.properties, patch);
         section.version += 1;
         let value = serde_json::to_vec(&section)

@@ -1,15 +1,24 @@
 //! Queues that nobody reads: what expired in them leaves, and what nobody will ever read is given up.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use edge_core::{EndpointId, Timestamp, limits};
 use edge_store::{
-    Commit, CommitError, DeadLetter, DeadReason, Progress, QueueStatus, Seq, Visible,
+    Commit, CommitError, DeadLetter, DeadReason, Delivery, Progress, QueueStatus, Seq, Visible,
 };
 
-use crate::Hub;
 use crate::counters::add;
+use crate::{Hub, Wake};
 
 /// Entries looked at before a commit.
 const BATCH: usize = 64;
+
+/// When to look again at entries that are not on the device yet.
+const NOT_YET: Duration = Duration::from_secs(1);
+
+/// When to look again after the log took nothing.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Why a dead letter was not put back into its queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,19 +34,37 @@ pub enum ReplayError {
 impl Hub {
     /// Settles what expired at the head of queues that have no reader, and gives up, as dead letters,
     /// what waits without a time to live for an endpoint that no route leads to any more. Says when to
-    /// come again, if anything waits. Queues that are read expire as they are read.
+    /// come again, if anything there ends at all. Queues that are read expire as they are read.
     ///
     /// # Errors
     /// The log did not take it; nothing is lost, come again.
     pub fn sweep(&self, now: Timestamp) -> Result<Option<Timestamp>, CommitError> {
-        let mut again: Option<Timestamp> = None;
+        self.unread.begin();
         let unread = |queue: &QueueStatus| queue.depth > 0 && !self.has_reader(&queue.endpoint);
         for queue in self.log.queues().into_iter().filter(unread) {
             let routed = self.has_route(&queue.endpoint);
-            let next = self.sweep_queue(&queue, routed, now)?;
-            again = [again, next].into_iter().flatten().min();
+            match self.sweep_queue(&queue, routed, now) {
+                Ok(Some(next)) => self.unread.again(next),
+                Ok(None) => {}
+                Err(error) => {
+                    self.unread.again(now.after(REFUSED));
+                    return Err(error);
+                }
+            }
         }
-        Ok(again)
+        Ok(self.unread.next())
+    }
+
+    /// When the next [`sweep`](Self::sweep) is due, if anything waits for one.
+    pub fn next_sweep(&self) -> Option<Timestamp> {
+        self.unread.next()
+    }
+
+    /// Whom to wake when a sweep is due sooner than [`next_sweep`](Self::next_sweep) said before: not for
+    /// each message, and never while queues without a reader are empty. One waker; a later one takes its
+    /// place.
+    pub fn when_unread(&self, bell: Arc<dyn Wake>) {
+        self.unread.set_bell(bell);
     }
 
     fn sweep_queue(
@@ -49,19 +76,28 @@ impl Hub {
         let mut commit = Commit::new();
         let mut batch = Vec::new();
         let mut from = Seq::ZERO;
+        let mut settled = 0;
         loop {
             batch.clear();
             self.log
                 .read(queue.id, from, BATCH, Visible::Durable, &mut batch);
             let mut next = None;
             let mut expired = 0;
+            let meter = |delivery: &Delivery| {
+                let origin = &delivery.message.origin;
+                self.meters.link(origin, &queue.endpoint, queue.priority)
+            };
             for delivery in &batch {
                 from = delivery.seq.next();
                 let abandoned = delivery.message.enqueued.after(limits::TIME_TO_LIVE);
                 match delivery.expiry {
-                    Some(at) if at <= now => expired += 1,
+                    Some(at) if at <= now => {
+                        meter(delivery).expired.add(1);
+                        expired += 1;
+                    }
                     None if !routed && abandoned <= now => {
                         add(&self.counters.abandoned, 1);
+                        meter(delivery).abandoned.add(1);
                         commit.dead_letter(DeadLetter {
                             message: delivery.message.clone(),
                             endpoint: queue.endpoint.clone(),
@@ -74,7 +110,11 @@ impl Hub {
                     Some(at) => next = Some(at),
                     None if !routed => next = Some(abandoned),
                     // It waits for its reader, however long.
-                    None => return self.commit(&mut commit).map(|_| None),
+                    None => {
+                        self.commit(&mut commit)?;
+                        self.count_expired(&queue.endpoint, expired);
+                        return Ok(None);
+                    }
                 }
                 if next.is_some() {
                     break;
@@ -88,8 +128,12 @@ impl Hub {
             if expired > 0 {
                 self.count_expired(&queue.endpoint, expired);
             }
-            if next.is_some() || batch.len() < BATCH {
+            if next.is_some() {
                 return Ok(next);
+            }
+            settled += batch.len() as u64;
+            if batch.len() < BATCH {
+                return Ok((settled < queue.depth).then(|| now.after(NOT_YET)));
             }
         }
     }
@@ -100,6 +144,7 @@ impl Hub {
     /// # Errors
     /// It is as before.
     pub fn replay_dead_letter(&self, seq: Seq) -> Result<EndpointId, ReplayError> {
+        let _one_at_a_time = self.changing();
         let letters = self.log.dead_letters(seq, 1);
         let Some((_, letter)) = letters.into_iter().find(|(found, _)| *found == seq) else {
             return Err(ReplayError::Unknown(seq.0));

@@ -7,45 +7,6 @@ use super::text::{Kind, Page};
 use crate::device::Device;
 
 pub(super) fn write(page: &mut Page, device: &Device) {
-    let counts = device.hub().counters().snapshot();
-    page.single(
-        "edgehub_messages_received_total",
-        Kind::Counter,
-        "Messages taken in.",
-        counts.received,
-    );
-    page.single(
-        "edgehub_messages_sent_total",
-        Kind::Counter,
-        "Deliveries that were handled.",
-        counts.handled,
-    );
-    let mut dropped = page.metric(
-        "edgehub_messages_dropped_total",
-        Kind::Counter,
-        "Messages that left unhandled, by reason.",
-    );
-    for (reason, count) in [
-        ("no_route", counts.no_route),
-        ("ttl_expiry", counts.expired),
-        ("too_large", counts.too_large),
-        ("rejected", counts.rejected),
-        ("failed", counts.failed),
-        ("loop", counts.looped),
-        ("abandoned", counts.abandoned),
-        (
-            "over_quota",
-            device.hub().log().metrics().dropped_over_quota,
-        ),
-    ] {
-        dropped.sample(&[("reason", reason)], count);
-    }
-    page.metric(
-        "edgehub_operation_retry_total",
-        Kind::Counter,
-        "Deliveries put off for another try.",
-    )
-    .sample(&[("operation", "deliver")], counts.retried);
     queues(page, device);
     routes(page, device);
 }

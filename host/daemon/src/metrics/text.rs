@@ -2,12 +2,17 @@
 
 use std::fmt::{self, Write};
 
+use edge_hub::meters::Distribution;
+
+use super::messages::summed;
+
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    Summary,
 }
 
 impl fmt::Display for Kind {
@@ -16,9 +21,20 @@ impl fmt::Display for Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         })
     }
 }
+
+/// Those of the seed system.
+const QUANTILES: [(f64, &str); 6] = [
+    (0.5, "0.5"),
+    (0.9, "0.9"),
+    (0.95, "0.95"),
+    (0.99, "0.99"),
+    (0.999, "0.999"),
+    (0.9999, "0.9999"),
+];
 
 /// The page being written.
 pub(super) struct Page {
@@ -62,6 +78,57 @@ impl Page {
         value: impl Number,
     ) {
         self.metric(name, kind, help).sample(&[], value);
+    }
+
+    /// A counter with several samples.
+    pub(super) fn counted<const N: usize, L: AsRef<str>>(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: [&str; N],
+        samples: impl IntoIterator<Item = ([L; N], u64)>,
+    ) {
+        let mut metric = self.metric(name, Kind::Counter, help);
+        for (values, count) in samples {
+            let pairs: Vec<_> = labels
+                .into_iter()
+                .zip(values.iter().map(AsRef::as_ref))
+                .collect();
+            metric.sample(&pairs, count);
+        }
+    }
+
+    /// A summary; parts that have the same labels are added up. `unit` is what one means in the unit of
+    /// the metric.
+    pub(super) fn spread<const N: usize, L: AsRef<str> + Ord>(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        unit: f64,
+        labels: [&str; N],
+        parts: impl IntoIterator<Item = ([L; N], Distribution)>,
+    ) {
+        let help = format!(
+            "{help} Quantiles are of all since the start, and estimated from buckets: off by a quarter \
+             at most."
+        );
+        let mut metric = self.metric(name, Kind::Summary, &help);
+        for (values, spread) in summed(parts) {
+            let mut pairs: Vec<_> = labels
+                .into_iter()
+                .zip(values.iter().map(AsRef::as_ref))
+                .collect();
+            // Exact up to 2^53 nanoseconds of waiting in all, 104 days.
+            #[allow(clippy::cast_precision_loss, reason = "a sum for people")]
+            let sum = spread.sum() as f64 * unit;
+            metric.suffixed("_sum", &pairs, sum);
+            metric.suffixed("_count", &pairs, spread.count());
+            for (share, name) in QUANTILES {
+                pairs.push(("quantile", name));
+                metric.sample(&pairs, spread.quantile(share) * unit);
+                pairs.pop();
+            }
+        }
     }
 
     /// The text.
