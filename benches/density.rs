@@ -90,6 +90,7 @@ fn main() {
             allocation: Allocation::OnDemand,
             workers: 2,
             cache: Some(edge_wasm::cache::CompileCache::open(cache.path()).expect("a cache")),
+            compiler: edge_wasm::Compiler::InProcess,
             logs: Arc::new(support::Complaints),
             observer: None,
             tokio: tokio.handle().clone(),

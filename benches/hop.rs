@@ -21,7 +21,7 @@ use support::{Bench, Goal};
 const BODY: usize = 256;
 
 const IN_MEMORY: &str = "resident, 256 B, 32 a commit, one core";
-const ON_DISK: &str = "resident, 256 B, 32 a commit, one core, log on disk";
+const ON_DISK: &str = "resident, 256 B, 32 a commit, log on disk";
 
 /// The host at the end of the way: takes what is routed upstream, and only what is on the device.
 #[derive(Default)]
@@ -130,6 +130,7 @@ fn chain(mode: InstanceMode, log: Arc<dyn MessageLog>) -> Chain {
             },
             workers: 1,
             cache: None,
+            compiler: edge_wasm::Compiler::InProcess,
             logs: Arc::new(support::Complaints),
             observer: None,
             tokio: tokio.handle().clone(),

@@ -45,6 +45,7 @@ fn runtime(
             allocation,
             workers: 1,
             cache: cache.map(|dir| CompileCache::open(dir).expect("a cache")),
+            compiler: edge_wasm::Compiler::InProcess,
             logs: Arc::new(support::Complaints),
             observer: None,
             tokio: tokio.handle().clone(),

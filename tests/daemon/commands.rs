@@ -210,8 +210,25 @@ fn metrics_are_prometheus_text_with_names_that_dashboards_know() {
         "edgeAgent_module_start_total",
         "edge_store_bytes_written_total",
         "edge_store_sync_seconds",
+        "edgehub_gettwin_duration_seconds",
+        "edgehub_messages_unack_total",
+        "edgehub_connected_clients",
+        "edgeAgent_iothub_syncs_total",
     ] {
         assert!(typed.contains(&name), "{name} is not in {typed:?}");
+    }
+    // What was sent by hand is in the counts of the device, with the labels that dashboards group by.
+    for (name, label) in [
+        ("edgehub_messages_received_total{", "route_output=\""),
+        ("edgehub_message_size_bytes{", "quantile=\"0.9999\""),
+        ("edgehub_message_size_bytes_count{", "id=\""),
+        ("edgehub_messages_dropped_total{", "from_route_output=\""),
+        ("edgeAgent_used_memory_bytes{", "module_name=\"host\""),
+        ("edgeAgent_host_uptime_seconds{", "edge_device=\""),
+    ] {
+        let there = |line: &&str| line.starts_with(name) && line.contains(label);
+        let sample = text.lines().find(there);
+        assert!(sample.is_some(), "no {name}…{label} in:\n{text}");
     }
     assert!(
         text.contains("endpoint=\"$upstream\",priority=\"2000000000\",} 1\n"),

@@ -7,6 +7,7 @@
 mod support;
 
 mod commands;
+mod compile;
 mod deploying;
 mod letters;
 mod settings;

@@ -140,7 +140,9 @@ impl Running {
 
     /// Whether it is still running.
     pub fn goes_on(&self) -> bool {
-        self.exited.try_recv().is_err()
+        let now = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let ended = waitid(WaitId::Pid(Pid::from_child(&self.child)), now);
+        matches!(ended, Ok(None))
     }
 
     /// Waits for its end. Its input stays as it is: open, unless it was closed.

@@ -10,7 +10,8 @@ use edge_core::{Message, ModuleId};
 use edge_daemon::settings::{DEFAULT_FILE, Settings};
 use edge_daemon::types::MessageInfo;
 use edge_daemon::{
-    DaemonConfig, DaemonError, DataDirError, DeviceError, Ended, Level, LogSink, SocketError, Take,
+    Compiler, DaemonConfig, DaemonError, DataDirError, DeviceError, Ended, Level, LogSink,
+    SocketError, Take,
 };
 
 use crate::exit::{Code, Exit, say};
@@ -79,6 +80,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let config = DaemonConfig {
         settings,
         data,
+        compiler: compiler(),
         console: Some(Arc::new(Console)),
         print: Box::new(Printer(BufWriter::new(io::stdout()))),
     };
@@ -106,6 +108,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         }
         Ok(Ended::AtOnce) => Ok(Code::Interrupted.into()),
         Err(error) => Err(Exit::with(code(&error), error)),
+    }
+}
+
+/// This very program, also where another one has been put in its place since.
+fn compiler() -> Compiler {
+    const SELF: &str = "/proc/self/exe";
+    if std::fs::exists(SELF).is_ok_and(|there| there) {
+        return Compiler::Child(SELF.into());
+    }
+    match std::env::current_exe() {
+        Ok(path) => Compiler::Child(path),
+        Err(_) => Compiler::InProcess,
     }
 }
 

@@ -4,6 +4,7 @@
 //! daemon through its client, and answers into text; they decide nothing.
 
 mod apply;
+mod compile;
 mod componentize;
 mod daemon;
 mod dead_letters;
@@ -72,6 +73,9 @@ enum Command {
     New(new::Args),
     /// Make a component out of a core Wasm module.
     Componentize(componentize::Args),
+    /// Compile a component into the cache, for a daemon that waits for it.
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// Runs the program.
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::New(args) => new::run(args).map_err(Exit::usage),
         Command::Componentize(args) => componentize::run(args).map_err(Exit::usage),
+        Command::Compile(args) => compile::run(args),
     };
     match done {
         Ok(code) => code,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use edge_core::ModuleId;
 use edge_store::CommitError;
-use edge_wasm::LogSink;
+use edge_wasm::{Compiler, LogSink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -46,6 +46,8 @@ pub struct DaemonConfig {
     pub settings: Settings,
     /// The data directory.
     pub data: PathBuf,
+    /// Compiles components.
+    pub compiler: Compiler,
     /// Takes what modules log, beside what is kept of it.
     pub console: Option<Arc<dyn LogSink>>,
     /// Takes messages for upstream, where settings say that they are printed.
@@ -57,6 +59,7 @@ impl std::fmt::Debug for DaemonConfig {
         f.debug_struct("DaemonConfig")
             .field("settings", &self.settings)
             .field("data", &self.data)
+            .field("compiler", &self.compiler)
             .finish_non_exhaustive()
     }
 }
@@ -129,7 +132,7 @@ pub async fn run(
     // Before anything of the device runs: who calls now waits until it is there.
     let (socket, listener) = Socket::listen(&settings.socket(data.path()), &settings.management)?;
     let started = tokio::select! {
-        started = Device::start(settings, &data, config.console) => started,
+        started = Device::start(settings, &data, config.compiler, config.console) => started,
         () = signals.next() => return Ok(Ended::Clean),
     };
     let device = started?;

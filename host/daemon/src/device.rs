@@ -38,7 +38,7 @@ use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
 use edge_store::{CommitError, OpenError};
 use edge_wasm::cache::{CacheError, CompileCache};
-use edge_wasm::{Allocation, LogSink, RuntimeConfig, WasmRuntime};
+use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
 use crate::data_dir::{DataDir, DataDirError};
 use crate::settings::{Cache, Settings};
@@ -113,6 +113,7 @@ impl Device {
     pub(crate) async fn start(
         settings: &Settings,
         data: &DataDir,
+        compiler: Compiler,
         console: Option<Arc<dyn LogSink>>,
     ) -> Result<Arc<Self>, DeviceError> {
         let name = settings.device_name();
@@ -150,6 +151,7 @@ impl Device {
                 allocation: Allocation::OnDemand,
                 workers: settings.wasm.workers.unwrap_or_else(processors),
                 cache: cache.as_deref().map(CompileCache::open).transpose()?,
+                compiler,
                 logs: logs.clone(),
                 observer: None,
                 tokio: tokio::runtime::Handle::current(),

@@ -32,4 +32,7 @@ pub use paths::{NoDataDir, cache_dir, config_file, find_socket};
 
 pub use edge_hub::{MethodError, MethodResponse, Section, Snapshot};
 pub use edge_store::{DeadLetter, DeadReason, QueueStatus};
-pub use edge_wasm::{CompileObserver, Level, LogSink, Prepared, Service, ServiceEnd};
+pub use edge_wasm::{
+    Allocation, CompileJob, CompileObserver, Compiler, EngineKind, JobError, Level, LogSink,
+    Prepared, Service, ServiceEnd,
+};

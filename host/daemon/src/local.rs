@@ -20,8 +20,8 @@ use edge_route::{Mode, Route, RouteEndpoint, RouteEntry, RouteTable};
 use edge_store::{Commit, CommitError, DeadLetter, MemoryLog, QueueStatus};
 use edge_wasm::cache::{CacheError, CompileCache};
 use edge_wasm::{
-    Allocation, CompileObserver, LoadError, LogSink, Prepared, RuntimeConfig, Service, Source,
-    WasmModule, WasmRuntime,
+    Allocation, CompileObserver, Compiler, LoadError, LogSink, Prepared, RuntimeConfig, Service,
+    Source, WasmModule, WasmRuntime,
 };
 
 pub use upstream::{Take, Upstream, UpstreamError};
@@ -204,6 +204,7 @@ impl LocalDevice {
                     .as_deref()
                     .map(CompileCache::open)
                     .transpose()?,
+                compiler: Compiler::InProcess,
                 logs: config.logs,
                 observer: interest.compiling,
                 tokio: config.tokio,

@@ -108,7 +108,7 @@ impl StoreSettings {
     /// Room for the rest of the system to go on while the disk is full of messages.
     const RESERVE: ByteSize = ByteSize(256 << 20);
     /// Large enough that making files costs nothing, small enough that space is given back soon.
-    const SEGMENT: ByteSize = ByteSize(32 << 20);
+    const SEGMENT: ByteSize = ByteSize(16 << 20);
 }
 
 impl Default for StoreSettings {

@@ -38,6 +38,7 @@ mod prune;
 mod tests;
 
 pub use entry::RebuildReason;
+pub(crate) use entry::engine_settings;
 pub use prune::Pruned;
 
 use entry::{Binding, FOOTER_LEN};
@@ -191,6 +192,11 @@ impl CompileCache {
             key,
             loading,
         })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Looks for a component that was compiled with exactly this engine's settings.

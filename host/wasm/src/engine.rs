@@ -65,6 +65,11 @@ impl Engines {
         }
     }
 
+    /// How instances get their memory.
+    pub fn allocation(&self) -> Allocation {
+        self.allocation
+    }
+
     /// The engine of a kind; made now if need be.
     ///
     /// # Errors

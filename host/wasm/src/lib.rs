@@ -20,6 +20,7 @@
 
 mod address_space;
 pub mod cache;
+mod compile;
 mod engine;
 mod fault;
 mod host;
@@ -33,6 +34,7 @@ mod scheduler;
 mod service;
 mod step;
 
+pub use compile::{CompileJob, Compiler, JobError, ParseJobError};
 pub use engine::{Allocation, EPOCH, EngineKind};
 pub use logs::{Level, LogSink};
 pub use module::{Fitness, OnFitness, WasmModule};

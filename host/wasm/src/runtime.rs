@@ -1,11 +1,12 @@
 //! From bytes to a module that can be started.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use edge_core::deployment::{Grants, WasmOptions};
 use edge_core::{ByteSize, Digest, Identity, ModuleId};
@@ -13,7 +14,8 @@ use edge_hub::Hub;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
-use crate::cache::{CompileCache, Lookup};
+use crate::cache::CompileCache;
+use crate::compile::{Child, Compiler, Wanted};
 use crate::engine::{Allocation, EPOCH, EngineKind, Engines};
 use crate::host::{self, AllowedOrigins, CallMode, GrantedDir, HostState, ModuleShared};
 use crate::inspect::{self, InspectError, Inspection, MissingGrant};
@@ -21,10 +23,11 @@ use crate::logs::{LogSink, ModuleLog};
 use crate::scheduler::Scheduler;
 
 /// Largest component file; the largest known guests have some 20 MB.
-const MAX_COMPONENT: ByteSize = ByteSize(256 << 20);
+pub(crate) const MAX_COMPONENT: ByteSize = ByteSize(256 << 20);
 
-/// Bytes that the compile cache may take; what was unused for longest goes first.
-const MAX_CACHE: u64 = 1 << 30;
+/// Bytes of an allocation that is certain to go back to the system when it is freed, as glibc has it;
+/// what is not used of it is never touched.
+const MAPPED: usize = 33 << 20;
 /// The kind of note that holds an inspection; the number changes with what an inspection finds.
 const INSPECTION: &str = "inspection-1";
 
@@ -119,6 +122,14 @@ pub enum LoadError {
         /// Why.
         why: String,
     },
+    /// The compiler's process did not get to an answer.
+    #[error("cannot compile {name}: {why}")]
+    Compiler {
+        /// The component.
+        name: String,
+        /// What became of it, and what to do.
+        why: String,
+    },
     /// Its imports or exports have other types than this host's.
     #[error("{name} does not fit this host: {why}")]
     Link {
@@ -133,10 +144,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether it may pass without a change of the deployment: what is missing on the disk may come.
+    /// Whether it may pass without a change of the deployment: what is missing on the disk may come, and
+    /// memory may be free again.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Read { .. } | Self::Directory { .. } => true,
+            Self::Read { .. } | Self::Directory { .. } | Self::Compiler { .. } => true,
             Self::TooLarge { .. }
             | Self::Digest { .. }
             | Self::NotAModule { .. }
@@ -163,6 +175,8 @@ pub struct RuntimeConfig {
     pub workers: usize,
     /// Where compiled components are kept; `None`: nowhere.
     pub cache: Option<CompileCache>,
+    /// Where components are compiled that are not kept there.
+    pub compiler: Compiler,
     /// Takes what guests log.
     pub logs: Arc<dyn LogSink>,
     /// Hears of compilations.
@@ -176,6 +190,7 @@ impl fmt::Debug for RuntimeConfig {
         f.debug_struct("RuntimeConfig")
             .field("allocation", &self.allocation)
             .field("workers", &self.workers)
+            .field("compiler", &self.compiler)
             .finish_non_exhaustive()
     }
 }
@@ -185,11 +200,15 @@ pub struct WasmRuntime {
     pub(crate) hub: Arc<Hub>,
     pub(crate) scheduler: Scheduler,
     pub(crate) tokio: tokio::runtime::Handle,
-    engines: Arc<Engines>,
-    cache: Option<CompileCache>,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) cache: Option<CompileCache>,
+    /// Compiles in a process of its own; `None`: in this one.
+    pub(crate) compiler: Option<Child>,
     logs: Arc<dyn LogSink>,
-    observer: Option<Box<dyn CompileObserver>>,
+    pub(crate) observer: Option<Box<dyn CompileObserver>>,
     linked: Mutex<HashMap<Digest, Weak<Linked>>>,
+    /// Held by whoever prepares a component, for others that want the same.
+    preparing: Mutex<HashMap<Digest, Weak<Mutex<()>>>>,
     linkers: Mutex<Vec<(LinkerKey, Arc<Linker<HostState>>)>>,
 }
 
@@ -330,9 +349,14 @@ impl WasmRuntime {
             tokio: config.tokio,
             engines,
             cache: config.cache,
+            compiler: match config.compiler {
+                Compiler::InProcess => None,
+                Compiler::Child(program) => Some(Child::new(program)),
+            },
             logs: config.logs,
             observer: config.observer,
             linked: Mutex::default(),
+            preparing: Mutex::default(),
             linkers: Mutex::default(),
         })
     }
@@ -362,6 +386,9 @@ impl WasmRuntime {
                 expected,
             });
         }
+        // Modules of one component that come at once share it, as later ones do.
+        let alone = self.alone(digest);
+        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.linked().get(&digest).and_then(Weak::upgrade);
         let inspection = match &known {
             Some(linked) => linked.inspection.clone(),
@@ -381,7 +408,7 @@ impl WasmRuntime {
         let shared = self.share(module, options, env)?;
         let linked = match known {
             Some(linked) => linked,
-            None => self.link(&name, &bytes, digest, inspection)?,
+            None => self.link(source, &bytes, digest, inspection)?,
         };
         let deadline = shared.options.deadline.as_nanos();
         let ticks = deadline.div_ceil(EPOCH.as_nanos());
@@ -395,6 +422,20 @@ impl WasmRuntime {
         }))
     }
 
+    fn alone(&self, digest: Digest) -> Arc<Mutex<()>> {
+        let mut all = self
+            .preparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(&digest).and_then(Weak::upgrade) {
+            return known;
+        }
+        all.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        all.insert(digest, Arc::downgrade(&lock));
+        lock
+    }
+
     fn linked(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Linked>>> {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -402,13 +443,13 @@ impl WasmRuntime {
     /// Compiles a component, or takes it from the cache, and resolves its imports.
     fn link(
         &self,
-        name: &str,
+        source: &Source,
         bytes: &[u8],
         digest: Digest,
         inspection: Inspection,
     ) -> Result<Arc<Linked>, LoadError> {
         let misfit = |why: String| LoadError::Link {
-            name: name.to_owned(),
+            name: source.to_string(),
             why,
         };
         let exports = inspection.exports;
@@ -428,7 +469,12 @@ impl WasmRuntime {
         } else {
             CallMode::Sync
         };
-        let component = self.component(kind, name, bytes, digest)?;
+        let component = self.component(&Wanted {
+            kind,
+            source,
+            bytes,
+            digest,
+        })?;
         let pre = self
             .linker(kind, mode)?
             .instantiate_pre(&component)
@@ -513,48 +559,6 @@ impl WasmRuntime {
         Ok(inspection)
     }
 
-    /// The compiled component, from the cache where it is there and ours.
-    fn component(
-        &self,
-        kind: EngineKind,
-        name: &str,
-        bytes: &[u8],
-        digest: Digest,
-    ) -> Result<Component, LoadError> {
-        let engine = self.engines.get(kind).map_err(LoadError::Engine)?;
-        if let Some(cache) = &self.cache {
-            match cache.load(engine, &digest) {
-                Ok(Lookup::Hit(component)) => return Ok(component),
-                Ok(Lookup::Miss) => {}
-                Ok(Lookup::Rebuild { reason }) => {
-                    tracing::warn!(component = name, %digest, %reason, "compiled component thrown away");
-                }
-                Err(error) => {
-                    tracing::warn!(component = name, %digest, %error, "compile cache not readable")
-                }
-            }
-        }
-        let shown = self
-            .observer
-            .as_ref()
-            .map(|observer| observer.compiling(name, ByteSize(bytes.len() as u64)));
-        let begin = Instant::now();
-        let component = Component::new(engine, bytes).map_err(|error| LoadError::Compile {
-            name: name.to_owned(),
-            why: format!("{error:#}"),
-        })?;
-        drop(shown);
-        tracing::debug!(component = name, elapsed = ?begin.elapsed(), "component compiled");
-        if let Some(cache) = &self.cache
-            && let Err(error) = cache
-                .store(&digest, &component)
-                .and_then(|()| cache.prune(MAX_CACHE))
-        {
-            tracing::warn!(component = name, %digest, %error, "compiled component not kept");
-        }
-        Ok(component)
-    }
-
     fn linker(
         &self,
         kind: EngineKind,
@@ -584,8 +588,11 @@ impl WasmRuntime {
         self.scheduler.run_here(work)
     }
 
-    /// Ends the threads that run modules. Stop the modules first.
+    /// Ends the threads that run modules, and what is being compiled. Stop the modules first.
     pub fn close(&self) {
+        if let Some(child) = &self.compiler {
+            child.close();
+        }
         self.scheduler.close();
     }
 
@@ -613,10 +620,10 @@ impl Exports {
     }
 }
 
-fn read(source: &Source) -> Result<Arc<[u8]>, LoadError> {
+fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
     match source {
-        Source::Bytes(_, bytes) => Ok(bytes.clone()),
-        Source::File(path) => read_file(path).map(Into::into),
+        Source::Bytes(_, bytes) => Ok(Cow::Borrowed(bytes)),
+        Source::File(path) => read_file(path).map(Cow::Owned),
     }
 }
 
@@ -627,7 +634,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     };
     let file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(MAPPED);
     // One byte over the limit tells a file that is too large, also one that has no size.
     file.take(MAX_COMPONENT.0 + 1)
         .read_to_end(&mut bytes)

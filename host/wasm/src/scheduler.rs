@@ -27,8 +27,8 @@ use crate::engine::EPOCH;
 /// Workers at the most, however many guests are stuck.
 const MAX_WORKERS: usize = 64;
 /// The clock goes on ticking this long after the last slice, so that a steady trickle of messages
-/// does not pay for starting and stopping it.
-const CLOCK_LINGERS: Duration = Duration::from_secs(1);
+/// does not pay for starting and stopping it. Not longer: what works once a second is nearly idle.
+const CLOCK_LINGERS: Duration = Duration::from_millis(100);
 /// A surplus worker ends after this long without work.
 const WORKER_LINGERS: Duration = Duration::from_secs(5);
 
@@ -84,9 +84,9 @@ const AGAIN: u8 = 3;
 pub struct Scheduler(Arc<Shared>);
 
 /// Keeps the epoch advancing.
-pub(crate) struct Ticking(Arc<Shared>);
+struct Ticking<'a>(&'a Shared);
 
-impl Drop for Ticking {
+impl Drop for Ticking<'_> {
     fn drop(&mut self) {
         self.0.tickers.fetch_sub(1, Ordering::Release);
     }
@@ -102,8 +102,10 @@ struct Shared {
     slices: AtomicU64,
     on_tick: Box<dyn Fn() + Send + Sync>,
     base_workers: usize,
-    /// How many need the ticks beside tasks: services run on threads of their own.
+    /// How many run that are no tasks and need the ticks: services, which tokio's threads poll.
     tickers: AtomicUsize,
+    /// How often one of them began to.
+    polls: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -187,6 +189,7 @@ impl Scheduler {
             on_tick: Box::new(on_tick),
             base_workers: workers.clamp(1, MAX_WORKERS),
             tickers: AtomicUsize::new(0),
+            polls: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }))
     }
@@ -291,7 +294,7 @@ impl Scheduler {
     }
 
     fn slice(&self, task: Arc<dyn Task>) {
-        let first = self.0.slices.fetch_add(1, Ordering::AcqRel) == 0;
+        let first = self.0.slices.fetch_add(1, Ordering::SeqCst) == 0;
         self.start_clock(first);
         task.place().state.store(RUNNING, Ordering::Release);
         // A panic in host code ends this slice, not the worker; the task's lock tells the next one.
@@ -340,21 +343,31 @@ impl Scheduler {
         }
     }
 
+    /// Polls `work`, in which guests run, with the epoch advancing as in a slice. While it waits, the
+    /// clock may sleep.
+    pub(crate) async fn ticking<F: Future>(&self, work: F) -> F::Output {
+        self.ensure_clock(&mut self.0.clock());
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|context| {
+            let _ticking = self.keep_ticking();
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
     /// The epoch advances also while no task runs, until what this returns is dropped.
-    pub(crate) fn keep_ticking(&self) -> Ticking {
-        let mut clock = self.0.clock();
+    fn keep_ticking(&self) -> Ticking<'_> {
         self.0.tickers.fetch_add(1, Ordering::Release);
-        self.0.clock_sleeps.store(false, Ordering::Release);
-        self.ensure_clock(&mut clock);
-        self.0.clock_wake.notify_one();
-        Ticking(self.0.clone())
+        self.0.polls.fetch_add(1, Ordering::SeqCst);
+        self.start_clock(false);
+        Ticking(&self.0)
     }
 
     fn start_clock(&self, first: bool) {
         if first {
             self.ensure_clock(&mut self.0.clock());
         }
-        if self.0.clock_sleeps.swap(false, Ordering::AcqRel) {
+        if self.0.clock_sleeps.swap(false, Ordering::SeqCst) {
             // Under its lock, so that the word cannot fall between its look and its sleep.
             let _clock = self.0.clock();
             self.0.clock_wake.notify_one();
@@ -379,7 +392,7 @@ impl Scheduler {
 
     fn keep_time(&self) {
         let shared = &self.0;
-        let (mut seen, mut quiet_since) = (0, Instant::now());
+        let (mut seen, mut seen_polls, mut quiet_since) = (0, 0, Instant::now());
         let mut next_tick = Instant::now() + EPOCH;
         let mut clock = shared.clock();
         while !shared.closed.load(Ordering::Acquire) {
@@ -409,7 +422,10 @@ impl Scheduler {
                 let run = shared.run();
                 (run.workers > run.idle, !run.tasks.is_empty())
             };
-            if running || slices != seen || shared.tickers.load(Ordering::Relaxed) > 0 {
+            let polls = shared.polls.load(Ordering::Relaxed);
+            let polled = polls != seen_polls || shared.tickers.load(Ordering::Acquire) > 0;
+            seen_polls = polls;
+            if running || polled || slices != seen {
                 quiet_since = now;
             }
             if ticked && waiting && slices == seen {
@@ -436,10 +452,13 @@ impl Scheduler {
                 (true, None) => Duration::from_secs(3600),
             };
             if quiet {
-                shared.clock_sleeps.store(true, Ordering::Release);
-                // A slice may have begun between the look and the flag: then it did not see it.
-                if shared.slices.load(Ordering::Acquire) != slices {
-                    shared.clock_sleeps.store(false, Ordering::Release);
+                // In one order with what `start_clock` and its callers do: either they see the flag, or
+                // this thread sees what has begun since its look.
+                shared.clock_sleeps.store(true, Ordering::SeqCst);
+                if shared.slices.load(Ordering::SeqCst) != slices
+                    || shared.polls.load(Ordering::SeqCst) != polls
+                {
+                    shared.clock_sleeps.store(false, Ordering::SeqCst);
                     continue;
                 }
             }
@@ -458,3 +477,6 @@ impl Scheduler {
         self.0.clock_wake.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,11 @@ impl WasmRuntime {
     /// Starts a service. Each message that it sends and each key that it sets is a commit of its own.
     pub fn start_service(&self, prepared: Arc<Prepared>) -> Service {
         let step = Step::new(self.hub.sender(prepared.shared().identity.clone()));
-        let ticking = self.scheduler.keep_ticking();
+        let scheduler = self.scheduler.clone();
         Service {
-            task: self.tokio.spawn(async move {
-                let _ticking = ticking;
-                run(prepared, step).await
-            }),
+            task: self
+                .tokio
+                .spawn(async move { scheduler.ticking(run(prepared, step)).await }),
         }
     }
 }

@@ -39,10 +39,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 shared.writer_waits.store(true, Ordering::Relaxed);
                 inner = shared.wait(&shared.to_write, inner);
             }
-            due += SYNC_EVERY;
-            if let Some(earliest) = Instant::now().checked_sub(SYNC_EVERY * SYNCS_AHEAD) {
-                due = due.max(earliest);
-            }
+            due = next_due(due, Instant::now());
             if !inner.buffer.is_empty() {
                 inner.cut_piece(None);
             }
@@ -55,6 +52,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 return;
             }
         }
+    }
+}
+
+/// When the sync after one that begins now is due.
+fn next_due(due: Instant, now: Instant) -> Instant {
+    // Those that somebody waited for came before they were due: the next is not put off for them.
+    let next = (due + SYNC_EVERY).min(now + SYNC_EVERY);
+    match now.checked_sub(SYNC_EVERY * SYNCS_AHEAD) {
+        Some(earliest) => next.max(earliest),
+        None => next,
     }
 }
 
@@ -123,7 +130,11 @@ fn write(shared: &Shared, pieces: &[Piece]) -> Result<Vec<index::Written>, Strin
                         sealed.push(written);
                     }
                     // It goes behind what was reserved, and can be had again by reading the segment.
-                    Err(error) if is_full(&error) => {}
+                    Err(error) if is_full(&error) => {
+                        // Half of it would look like damage.
+                        let cleared = piece.file.zero_from(end, end);
+                        cleared.map_err(|error| failed("clear the end of", error))?;
+                    }
                     Err(error) => return Err(failed("write", error)),
                 }
             }
@@ -175,5 +186,27 @@ impl Inner {
                 known.index = extent.index.clone();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_come_at_once_at_low_load_and_spaced_under_load() {
+        let start = Instant::now() + Duration::from_secs(60);
+        let mut due = start - Duration::from_secs(10);
+        let mut at_once = 0;
+        while next_due(due, start) <= start {
+            due = next_due(due, start);
+            at_once += 1;
+        }
+        assert_eq!(at_once, SYNCS_AHEAD + 1);
+        // However many did not wait until they were due, the next one does not wait longer.
+        for _ in 0..1_000 {
+            due = next_due(due, start);
+        }
+        assert_eq!(due, start + SYNC_EVERY);
     }
 }

@@ -87,11 +87,9 @@ pub(super) struct Binding {
 
 impl Binding {
     pub(super) fn new(engine: &Engine, component: &Digest) -> Self {
-        let mut hasher = StableHasher(Sha256::new());
-        engine.precompile_compatibility_hash().hash(&mut hasher);
         Self {
             component: *component,
-            engine: hasher.0.finalize().into(),
+            engine: engine_settings(engine).0,
             target: target(),
         }
     }
@@ -122,6 +120,13 @@ impl Binding {
         }
         out
     }
+}
+
+/// All settings of an engine that machine code depends on, hashed.
+pub(crate) fn engine_settings(engine: &Engine) -> Digest {
+    let mut hasher = StableHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    Digest(hasher.0.finalize().into())
 }
 
 /// Architecture, width, byte order and system, as far as machine code depends on them; the engine's

@@ -61,6 +61,7 @@ impl Bench {
                 allocation: Allocation::OnDemand,
                 workers: 2,
                 cache: None,
+                compiler: crate::Compiler::InProcess,
                 logs,
                 observer: None,
                 tokio: tokio::runtime::Handle::current(),

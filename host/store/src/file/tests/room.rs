@@ -1,5 +1,6 @@
 //! Quotas, full devices, devices that fail.
 
+use super::super::upkeep::Spare;
 use super::disk::Failure;
 use super::*;
 use crate::{CommitError, WhenFull};
@@ -167,6 +168,12 @@ fn a_failed_sync_closes_the_log_and_is_told() {
     let queue = log.queue(&input("a"), Priority(1));
     let lsn = append(&log, &[queue], &bodies(0..1));
     durable(&log, lsn);
+    // Nothing else is to use the disk from now on: a write comes, and then its sync.
+    let mut inner = log.shared.lock();
+    while !matches!(inner.spare, Spare::Ready { .. }) {
+        inner = log.shared.wait(&log.shared.changed, inner);
+    }
+    drop(inner);
     disk.fail_at(1, Failure::Broken);
     let lsn = append(&log, &[queue], &bodies(1..2));
     let error = block_on(log.durable(lsn)).unwrap_err();
