@@ -149,6 +149,11 @@ impl AgentHandle {
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Resolves when the agent has ended, by a shutdown or by a fault.
+    pub async fn ended(&self) {
+        self.0.requests.closed().await;
+    }
+
     /// The agent's state, as it changes.
     pub fn status(&self) -> watch::Receiver<Arc<AgentStatus>> {
         self.0.status.clone()

@@ -184,6 +184,13 @@ pub async fn run(
             "the sweeper"
         }
     });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.agent_ended().await;
+            "the agent"
+        }
+    });
     parts.spawn(notify::watchdog());
     ready(&Ready {
         device: device.name().as_str(),

@@ -92,7 +92,10 @@ impl DataDir {
             file.rewind()?;
             writeln!(file, "{}", std::process::id())
         };
-        own().map_err(unusable(&lock))?;
+        if let Err(error) = own() {
+            // The lock holds without it; a full device must not keep the daemon from making room.
+            tracing::warn!(%error, "process id not noted in the lock file");
+        }
         Ok(Self { path, _lock: file })
     }
 

@@ -29,15 +29,15 @@ mod twins;
 mod upkeep;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
-use edge_store::{CommitError, OpenError};
-use edge_wasm::cache::{CacheError, CompileCache};
+use edge_store::{Commit, CommitError, Lsn, OpenError};
+use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
 use crate::data_dir::{DataDir, DataDirError};
@@ -71,9 +71,6 @@ pub enum DeviceError {
     /// Opening the log panicked.
     #[error("opening the store failed: see the lines before this one")]
     Panicked,
-    /// The compile cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
     /// The folder of components cannot be used.
     #[error("cannot use the folder of components {path}")]
     Components {
@@ -103,6 +100,16 @@ pub(crate) struct Device {
     shown: std::sync::RwLock<Option<Arc<Record>>>,
     /// Rung when there may be something new to sweep.
     swept: tokio::sync::Notify,
+}
+
+/// The compile cache; without it components are compiled at each start, and nothing else is missing.
+fn open_cache(path: &Path) -> Option<CompileCache> {
+    CompileCache::open(path)
+        .inspect_err(|error| {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, path = %path.display(), "compiled components are not kept");
+        })
+        .ok()
 }
 
 impl Device {
@@ -150,7 +157,7 @@ impl Device {
             RuntimeConfig {
                 allocation: Allocation::OnDemand,
                 workers: settings.wasm.workers.unwrap_or_else(processors),
-                cache: cache.as_deref().map(CompileCache::open).transpose()?,
+                cache: cache.as_deref().and_then(open_cache),
                 compiler,
                 logs: logs.clone(),
                 observer: None,
@@ -202,6 +209,23 @@ impl Device {
     /// Names this start, in the form of a GUID.
     pub(crate) fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Resolves when the agent has ended. Cancel safe.
+    pub(crate) async fn agent_ended(&self) {
+        self.agent.ended().await;
+    }
+
+    /// Commits from an async thread: it may wait for the device, and others run meanwhile.
+    pub(crate) fn commit(&self, commit: &mut Commit) -> Result<Option<Lsn>, CommitError> {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => {
+                tokio::task::block_in_place(|| self.hub.commit(commit))
+            }
+            // Not on a thread that others need.
+            _ => self.hub.commit(commit),
+        }
     }
 
     /// Resolves when the store has failed, with why. Cancel safe.

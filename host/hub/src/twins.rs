@@ -157,6 +157,16 @@ impl Hub {
         Ok((section, lsn))
     }
 
+    /// Whether [`set_desired`](Self::set_desired) would take a patch as things are.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn check_desired(&self, identity: &Identity, patch: &str) -> Result<(), TwinError> {
+        let mut never_committed = Commit::new();
+        self.stage_patch(&mut never_committed, identity, Side::Desired, parse(patch)?)
+            .map(|_| ())
+    }
+
     /// Who is to hear of changes to an identity's desired properties; `None`: nobody any more.
     pub fn listen_to_twin(
         &self,

@@ -86,9 +86,10 @@ impl Device {
         let put = self.put_in_force(&mut record, ready).await;
         let info = record.info();
         *current = Some(record);
+        // Before anybody else takes components in, or theirs would be taken for nobody's.
+        self.prune();
         drop(current);
         let generation = put?;
-        self.prune();
         Ok(Applied {
             deployment: info,
             generation,
@@ -152,8 +153,8 @@ impl Device {
             }
         }
         *current = Some(record);
-        drop(current);
         self.prune();
+        drop(current);
     }
 
     /// Stores a record, and returns when it is on the device.
@@ -163,16 +164,20 @@ impl Device {
         if new {
             record::stage_pruning(&**self.hub.log(), record.number, &mut commit);
         }
-        let lsn = self.hub.commit(&mut commit)?;
+        let lsn = self.commit(&mut commit)?;
         self.durable(lsn).await
     }
 
     async fn put_in_force(&self, record: &mut Record, ready: Ready) -> Result<u64, ApplyError> {
         let Ready { deployment, routes } = ready;
+        // A twin that cannot be set keeps no module from running; it is said, and tried at the next start.
+        let mut twins = Ok(());
         if record.twins_pending {
-            self.set_twins(&deployment)?;
-            record.twins_pending = false;
-            self.keep(record, false).await?;
+            twins = self.set_twins(&deployment);
+            record.twins_pending = twins.is_err();
+            if twins.is_ok() {
+                self.keep(record, false).await?;
+            }
         }
         self.hub
             .set_routes(RouteTable::new(routes), deployment.time_to_live);
@@ -195,13 +200,20 @@ impl Device {
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Arc::new(record.clone()));
         self.swept.notify_one();
-        Ok(generation)
+        twins.map(|()| generation)
     }
 
     /// Whether the desired properties could be set.
     fn check_twins(&self, deployment: &Deployment) -> Result<(), ApplyError> {
         for (module, desired) in &deployment.desired {
-            self.twin_patch(module, desired)?;
+            if let Some(patch) = self.twin_patch(module, desired)? {
+                let patch = Value::Object(patch).to_string();
+                let fits = self.hub.check_desired(&self.identity(module), &patch);
+                fits.map_err(|why| ApplyError::Twin {
+                    module: module.clone(),
+                    why,
+                })?;
+            }
         }
         Ok(())
     }

@@ -4,11 +4,13 @@
 //! is complete. Its bytes are checked again before they run.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use edge_core::{ByteSize, Digest};
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use crate::data_dir::private_folder;
@@ -39,7 +41,11 @@ impl Components {
     /// Takes a component in and says what it hashes to. On the device when this returns.
     pub(crate) fn import(&self, source: &Path) -> io::Result<Digest> {
         let mut bytes = Vec::new();
-        let mut file = File::open(source)?;
+        // Opening a pipe must not wait for somebody to write to it.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(source)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
@@ -53,15 +59,14 @@ impl Components {
         }
         let digest = Digest(Sha256::digest(&bytes).into());
         let path = self.path(&digest);
-        let length = fs::metadata(&path).map(|meta| meta.len());
-        if length.is_ok_and(|length| length == bytes.len() as u64) {
-            return Ok(digest);
+        // What is there may have rotted: taking it in again is how it is repaired.
+        if !fs::read(&path).is_ok_and(|kept| kept == bytes) {
+            let unfinished = path.with_extension(UNFINISHED);
+            let mut file = File::create(&unfinished)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)?;
         }
-        let unfinished = path.with_extension(UNFINISHED);
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
         File::open(&self.dir)?.sync_all()?;
         Ok(digest)
     }
@@ -97,8 +102,8 @@ mod tests {
         let two = components.import(&source).expect("import");
         assert_ne!(one, two);
         assert_eq!(fs::read(components.path(&one)).expect("kept"), b"one");
-        // What was not written to its end is written again.
-        fs::write(components.path(&two), "t").expect("file");
+        // What is not what it was is written again.
+        fs::write(components.path(&two), "twx").expect("file");
         components.import(&source).expect("import");
         assert_eq!(fs::read(components.path(&two)).expect("kept"), b"two");
 

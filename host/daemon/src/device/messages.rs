@@ -68,7 +68,7 @@ impl Device {
             id: id.unwrap_or_default().to_string(),
             queues: commit.targets().len(),
         };
-        let lsn = self.hub.commit(&mut commit)?;
+        let lsn = self.commit(&mut commit)?;
         self.durable(lsn).await?;
         Ok(sent)
     }
