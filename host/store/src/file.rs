@@ -51,8 +51,10 @@ mod disk;
 mod durable;
 mod frame;
 mod index;
+mod mend;
 mod message;
 mod meters;
+mod opening;
 mod overlay;
 mod queue;
 mod ranges;
@@ -69,7 +71,7 @@ mod wire;
 mod writer;
 
 pub use disk::{Disk, DiskError, DiskFile, OsDisk};
-pub use recover::{Damage, OpenError, Opening, Torn};
+pub use opening::{Damage, OpenError, Opening, Torn};
 
 use durable::Durability;
 use frame::{LogId, Seed};
