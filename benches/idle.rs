@@ -1,5 +1,5 @@
 //! `edge daemon` with ten modules that have nothing to do: what it takes of memory, processor and disk.
-//! Each module has an instance that handled a message; then nothing comes any more.
+//! Each of those with inputs has handled a message; then nothing comes any more.
 
 #[path = "../tests/support/mod.rs"]
 mod edge;

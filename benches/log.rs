@@ -9,16 +9,14 @@ mod support;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use edge_core::{
     DeviceId, EndpointId, Message, MessageBuilder, MessageId, ModuleId, Origin, Priority, Source,
     Timestamp,
 };
+use edge_store::suite::block_on;
 use edge_store::{Commit, FileLog, FileLogConfig, LogMetrics, MessageLog, Progress, QueueId, Seq};
 use support::{Bench, Goal};
 
@@ -29,26 +27,6 @@ const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
 
 /// The batch whose bytes are counted.
 const COUNTED: usize = 100;
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 /// Numbers that no device compresses.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -103,7 +81,7 @@ impl Subject {
         }
         self.sent += batch as u64;
         let lsn = self.log.commit(&mut self.commit).expect("committed");
-        wait(self.log.durable(lsn)).expect("durable");
+        block_on(self.log.durable(lsn)).expect("durable");
     }
 
     /// Settles all that was sent, and waits until the log has freed the room.
@@ -117,7 +95,7 @@ impl Subject {
                 });
             }
             let lsn = self.log.commit(&mut self.commit).expect("committed");
-            wait(self.log.durable(lsn)).expect("durable");
+            block_on(self.log.durable(lsn)).expect("durable");
         }
         let begin = Instant::now();
         while self.log.metrics().segments > 3 && begin.elapsed() < Duration::from_secs(5) {
