@@ -1,0 +1,1 @@
+//! HTTPS and WebSocket on one port, and the workload API.

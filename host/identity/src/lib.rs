@@ -1,0 +1,1 @@
+//! Who may connect: identities, keys, tokens, certificates, and what modules ask of them.
