@@ -122,6 +122,11 @@ pub enum EndpointId {
         /// The input's name.
         input: Arc<str>,
     },
+    /// Messages to a device, which wait while it sleeps ("cloud to device").
+    Device(DeviceId),
+    /// What a client of the open topics subscribed to. Places are given out by number and used again, so
+    /// that clients that come and go leave no queues behind.
+    Session(u32),
 }
 
 impl EndpointId {
@@ -139,6 +144,8 @@ impl fmt::Display for EndpointId {
         match self {
             Self::Upstream => f.write_str("$upstream"),
             Self::ModuleInput { module, input } => write!(f, "{module}/{input}"),
+            Self::Device(device) => write!(f, "$device/{device}"),
+            Self::Session(place) => write!(f, "$session/{place}"),
         }
     }
 }

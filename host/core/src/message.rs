@@ -24,6 +24,11 @@ impl Content {
         self.body.len() + self.properties.size() + self.system.size()
     }
 
+    /// When the sender no longer wants it delivered, if it says so in a way that can be read.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.system.get(system::EXPIRY)?.parse().ok()
+    }
+
     /// Whether the sender says that the body is JSON.
     pub fn is_json(&self) -> bool {
         self.system.get(system::CONTENT_TYPE).is_some_and(|ct| {

@@ -20,6 +20,11 @@ pub mod system {
     pub const CONNECTION_MODULE_ID: &str = "connectionModuleId";
     pub const ENQUEUED_TIME: &str = "enqueuedTime";
     pub const MESSAGE_TYPE: &str = "messageType";
+    pub const ACK: &str = "ack";
+    pub const OPERATION: &str = "operation";
+    pub const INTERFACE_ID: &str = "iothub-interface-id";
+    pub const SUBJECT: &str = "dt-subject";
+    pub const VERSION: &str = "version";
     pub const EDGE_MESSAGE_ID: &str = "edgeMessageId";
 }
 

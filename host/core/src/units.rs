@@ -46,6 +46,70 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = ParseUnitError;
+
+    /// Reads ISO 8601 as the SDKs write it: `2026-11-24T08:00:00`, a fraction, and `Z`, `±hh:mm` or
+    /// nothing, which is UTC.
+    ///
+    /// # Errors
+    /// Other text, and times before 1970 or past 2554.
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
+        instant(text.as_bytes()).ok_or_else(|| ParseUnitError {
+            text: text.to_owned(),
+            expected: "a time, as in \"2026-11-24T08:00:00Z\"",
+        })
+    }
+}
+
+fn instant(s: &[u8]) -> Option<Timestamp> {
+    let number = |from: usize, len: usize| {
+        s.get(from..from + len)?.iter().try_fold(0i64, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0'))
+        })
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let signs = s[4] == b'-' && s[7] == b'-' && matches!(s[10], b'T' | b't' | b' ');
+    let fields = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
+    if !signs || s[13] != b':' || s[16] != b':' || !fields || minute > 59 || second > 60 {
+        return None;
+    }
+    let mut rest = &s[19..];
+    let mut nanos = 0;
+    if let [b'.' | b',', tail @ ..] = rest {
+        let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 {
+            return None;
+        }
+        let scaled = |n: i64, place: usize| {
+            n * 10 + tail[..digits].get(place).map_or(0, |b| i64::from(b - b'0'))
+        };
+        nanos = (0..9).fold(0, scaled);
+        rest = &tail[digits..];
+    }
+    let two = |tens: u8, ones: u8| {
+        (tens.is_ascii_digit() && ones.is_ascii_digit())
+            .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let offset = match rest {
+        [] | [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), a, b, b':', c, d] | [sign @ (b'+' | b'-'), a, b, c, d] => {
+            let minutes = two(*a, *b)? * 60 + two(*c, *d)?;
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    // A civil date to days: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    let y = if month <= 2 { year - 1 } else { year };
+    let (era, yoe) = (y / 400, y % 400);
+    let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    let secs = days * 86_400 + (hour * 60 + minute - offset) * 60 + second;
+    let ns = secs.checked_mul(1_000_000_000)?.checked_add(nanos)?;
+    u64::try_from(ns).ok().map(Timestamp)
+}
+
 /// A number of bytes; written `512`, `64KiB`, `16MiB`, `1GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -172,6 +236,32 @@ pub fn format_duration(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_sdks_write_them() {
+        let at = |text: &str| text.parse::<Timestamp>().map(|at| at.to_string());
+        for (text, same) in [
+            ("2026-11-24T08:00:00Z", "2026-11-24T08:00:00.000Z"),
+            ("2026-11-24T08:00:00.123456", "2026-11-24T08:00:00.123Z"),
+            ("2024-02-29 23:59:59+01:30", "2024-02-29T22:29:59.000Z"),
+            (
+                "2026-11-24T08:00:00.1234567-0800",
+                "2026-11-24T16:00:00.123Z",
+            ),
+            ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(at(text).as_deref(), Ok(same), "{text}");
+        }
+        for bad in [
+            "",
+            "2026-11-24",
+            "2026-13-24T08:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-24T08:00:00.Z",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_written_as_rfc_3339() {

@@ -10,16 +10,16 @@ use arc_swap::ArcSwap;
 use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
 use edge_route::{RouteEntry, RouteTable};
 use edge_store::{
-    Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, QueueStatus,
-    Visible,
+    Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, Visible,
 };
 use smallvec::SmallVec;
 
 use crate::counters::{Counters, add};
 use crate::meters::Meters;
 use crate::taps::Taps;
+use crate::twins::TwinListeners;
 use crate::unread::Unread;
-use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, Tap, TwinListener};
+use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, Tap};
 
 /// Called when there is something new to read. Must not block and must not call back into the hub.
 pub trait Wake: Send + Sync {
@@ -77,12 +77,12 @@ pub struct Hub {
     pub(crate) meters: Arc<Meters>,
     pub(crate) unread: Unread,
     pub(crate) methods: Methods,
-    pub(crate) twin_listeners: RwLock<HashMap<Identity, Arc<dyn TwinListener>>>,
+    pub(crate) twin_listeners: RwLock<TwinListeners>,
     observer: Option<Box<dyn Observer>>,
     routing: ArcSwap<Routing>,
     readers: RwLock<Readers>,
-    /// Readers to wake when the commit that is for them is on the device.
-    awaiting: Mutex<Vec<Awaiting>>,
+    /// Who is to be woken when the commits that they wait for are on the device.
+    awaiting: Mutex<Vec<Arc<DurableWaker>>>,
     /// The newest commit of this process.
     newest: AtomicU64,
     /// Held from reading a twin or a dead letter to the commit that changes it.
@@ -134,10 +134,30 @@ impl Progress {
     }
 }
 
+/// Who reads what. Every queue is known here before anything is put in it.
 #[derive(Default)]
 struct Readers {
-    wakers: HashMap<Owner, Reader>,
+    owners: HashMap<Owner, Owned>,
     by_queue: Vec<Slot>,
+}
+
+/// The queues of one owner, and who reads them.
+#[derive(Default)]
+struct Owned {
+    reader: Option<Reader>,
+    queues: Vec<(QueueId, EndpointId, Priority)>,
+}
+
+impl Readers {
+    /// Takes up a queue. They come in the order of their numbers, without gaps.
+    fn learn(&mut self, id: QueueId, endpoint: &EndpointId, priority: Priority, routed: bool) {
+        let owned = self.owners.entry(Owner::of(endpoint)).or_default();
+        owned.queues.push((id, endpoint.clone(), priority));
+        self.by_queue.push(match &owned.reader {
+            Some(reader) => Slot::Read(reader.clone()),
+            None => Slot::Unread { routed },
+        });
+    }
 }
 
 /// Who is to know of new entries of a queue.
@@ -149,11 +169,33 @@ enum Slot {
     },
 }
 
-/// A reader that waits for commits to become durable: those from `first` to `last`.
-struct Awaiting {
-    first: Lsn,
-    last: Lsn,
+/// Somebody who is to be woken when commits are on the device; see [`Hub::wake_when_durable`].
+pub struct DurableWaker {
     waker: Arc<dyn Wake>,
+    /// The commits that it waits for, from the first to the last; none while `last` is 0. Changed under
+    /// the hub's lock only.
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl DurableWaker {
+    /// Waits for nothing yet.
+    pub fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
+        Arc::new(Self {
+            waker,
+            first: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        })
+    }
+}
+
+impl fmt::Debug for DurableWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableWaker")
+            .field("first", &self.first)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A queue into which a commit puts something.
@@ -169,7 +211,7 @@ const ENDLESS: Timestamp = Timestamp(u64::MAX);
 
 #[derive(Clone)]
 struct Reader {
-    waker: Arc<dyn Wake>,
+    waker: Arc<DurableWaker>,
     visible: Visible,
 }
 
@@ -276,8 +318,7 @@ impl Hub {
     /// Puts new routes in force, all at once. Messages already in queues stay there.
     pub fn set_routes(&self, table: RouteTable, time_to_live: Option<Duration>) {
         let queue = |entry: &RouteEntry| {
-            self.log
-                .queue(&EndpointId::from(entry.route.endpoint()), entry.priority)
+            self.queue(&EndpointId::from(entry.route.endpoint()), entry.priority)
         };
         let queues = table.entries().map(queue).collect();
         let generation = self.routing.load().generation + 1;
@@ -308,16 +349,33 @@ impl Hub {
     /// Whoever has effects outside the log reads what is durable only, so that nobody outside sees a
     /// message that a crash takes back.
     pub fn inbox(self: &Arc<Self>, owner: Owner, waker: Arc<dyn Wake>, visible: Visible) -> Inbox {
-        let woken = waker.clone();
+        self.inbox_of(owner, &DurableWaker::new(waker), visible)
+    }
+
+    /// The same for somebody who also waits for commits of their own.
+    pub fn inbox_of(
+        self: &Arc<Self>,
+        owner: Owner,
+        waker: &Arc<DurableWaker>,
+        visible: Visible,
+    ) -> Inbox {
         self.write_readers(|readers| {
-            readers
-                .wakers
-                .insert(owner.clone(), Reader { waker, visible });
+            let Readers { owners, by_queue } = readers;
+            let owned = owners.entry(owner.clone()).or_default();
+            let reader = Reader {
+                waker: waker.clone(),
+                visible,
+            };
+            for (queue, ..) in &owned.queues {
+                by_queue[queue.index()] = Slot::Read(reader.clone());
+            }
+            owned.reader = Some(reader);
         });
-        self.refresh_readers();
+        self.layout.fetch_add(1, Ordering::Release);
+        waker.waker.wake();
         if visible == Visible::Durable {
             // What was committed before somebody looked for it here becomes durable without a word.
-            self.wake_when_durable(Lsn(self.newest.load(Ordering::SeqCst)), woken);
+            self.wake_when_durable(Lsn(self.newest.load(Ordering::SeqCst)), waker);
         }
         Inbox::new(self.clone(), owner, visible)
     }
@@ -325,11 +383,18 @@ impl Hub {
     /// Whether anybody reads the queues of an endpoint.
     pub fn has_reader(&self, endpoint: &EndpointId) -> bool {
         let owner = Owner::of(endpoint);
-        self.read_readers(|readers| readers.wakers.contains_key(&owner))
+        self.read_readers(|readers| {
+            let owned = readers.owners.get(&owner);
+            owned.is_some_and(|owned| owned.reader.is_some())
+        })
     }
 
-    /// Whether a route leads to an endpoint.
+    /// Whether a route leads to an endpoint, or something else does that is no route: messages to devices
+    /// and to sessions wait for them.
     pub fn has_route(&self, endpoint: &EndpointId) -> bool {
+        if let EndpointId::Device(_) | EndpointId::Session(_) = endpoint {
+            return true;
+        }
         let routing = self.routing();
         let mut endpoints = routing.table.entries().map(|entry| entry.route.endpoint());
         endpoints.any(|known| EndpointId::from(known) == *endpoint)
@@ -340,16 +405,48 @@ impl Hub {
         self.log.durable(lsn)
     }
 
+    /// The newest commit that is on the device, and with it all before.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.log.durable_lsn()
+    }
+
+    /// Somebody outside waits for a commit: it goes to the device as soon as that is free.
+    pub fn hurry(&self, lsn: Lsn) {
+        self.log.hurry(lsn);
+    }
+
     fn wake_durable(&self, lsn: Lsn) {
-        let mut due: SmallVec<[Arc<dyn Wake>; 8]> = SmallVec::new();
-        self.awaiting().retain_mut(|reader| {
-            if reader.first <= lsn {
-                due.push(reader.waker.clone());
-                reader.first = Lsn(lsn.0 + 1);
+        let mut due: SmallVec<[Arc<DurableWaker>; 8]> = SmallVec::new();
+        self.awaiting().retain(|waiting| {
+            if waiting.first.load(Ordering::Relaxed) <= lsn.0 {
+                due.push(waiting.clone());
+                waiting.first.store(lsn.0 + 1, Ordering::Relaxed);
             }
-            reader.last > lsn
+            let more = waiting.last.load(Ordering::Relaxed) > lsn.0;
+            if !more {
+                waiting.last.store(0, Ordering::Relaxed);
+            }
+            more
         });
-        due.iter().for_each(|waker| waker.wake());
+        due.iter().for_each(|waiting| waiting.waker.wake());
+    }
+
+    /// Wakes somebody whenever more commits are on the device, until this one is.
+    pub fn wake_when_durable(&self, lsn: Lsn, waiting: &Arc<DurableWaker>) {
+        if self.log.durable_lsn() < lsn {
+            let mut awaiting = self.awaiting();
+            // It may have become durable before the lock was had, and then nobody calls for it any more.
+            if self.log.durable_lsn() < lsn {
+                let last = waiting.last.load(Ordering::Relaxed);
+                waiting.last.store(last.max(lsn.0), Ordering::Relaxed);
+                if last == 0 {
+                    waiting.first.store(lsn.0, Ordering::Relaxed);
+                    awaiting.push(waiting.clone());
+                }
+                return;
+            }
+        }
+        waiting.waker.wake();
     }
 
     /// Tells a tap of every message that is committed from now on, until [`remove_tap`](Self::remove_tap).
@@ -364,35 +461,65 @@ impl Hub {
 
     /// No longer wakes the reader of an owner. Its queues stay.
     pub fn detach(&self, owner: &Owner) {
+        self.detach_if(owner, |_| true);
+    }
+
+    /// The same, unless somebody else has become its reader since.
+    pub fn detach_reader(&self, owner: &Owner, waker: &Arc<DurableWaker>) {
+        self.detach_if(owner, |reader| Arc::ptr_eq(&reader.waker, waker));
+    }
+
+    fn detach_if(&self, owner: &Owner, is_meant: impl FnOnce(&Reader) -> bool) {
         self.write_readers(|readers| {
-            readers.wakers.remove(owner);
+            let Readers { owners, by_queue } = readers;
+            let Some(owned) = owners.get_mut(owner) else {
+                return;
+            };
+            if !owned.reader.as_ref().is_some_and(is_meant) {
+                return;
+            }
+            owned.reader = None;
+            for (queue, endpoint, _) in &owned.queues {
+                let routed = self.has_route(endpoint);
+                by_queue[queue.index()] = Slot::Unread { routed };
+            }
         });
-        self.refresh_readers();
         // What waits for it may end before it comes back.
         self.unread.ends(Timestamp(0));
     }
 
-    fn write_readers(&self, change: impl FnOnce(&mut Readers)) {
-        change(&mut self.readers.write().unwrap_or_else(PoisonError::into_inner));
+    fn write_readers<T>(&self, change: impl FnOnce(&mut Readers) -> T) -> T {
+        change(&mut self.readers.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Brings the wakers by queue up to date after a queue or a waker was added.
+    /// Brings what is known of queues up to date after routes changed, or another hand made queues.
     pub(crate) fn refresh_readers(&self) {
         self.write_readers(|readers| {
             // Listed under the lock: an older list must not take the place of a newer one.
             let queues = self.log.queues();
-            let slot = |queue: &QueueStatus| match readers.wakers.get(&Owner::of(&queue.endpoint)) {
-                Some(reader) => Slot::Read(reader.clone()),
-                None => Slot::Unread {
-                    routed: self.has_route(&queue.endpoint),
-                },
-            };
-            readers.by_queue = queues.iter().map(slot).collect();
+            readers.by_queue.clear();
+            for owned in readers.owners.values_mut() {
+                owned.queues.clear();
+            }
+            for queue in &queues {
+                let routed = self.has_route(&queue.endpoint);
+                readers.learn(queue.id, &queue.endpoint, queue.priority, routed);
+            }
         });
         self.layout.fetch_add(1, Ordering::Release);
-        let wakers: Vec<_> =
-            self.read_readers(|readers| readers.wakers.values().cloned().collect());
-        wakers.iter().for_each(|reader| reader.waker.wake());
+        let wakers: Vec<_> = self.read_readers(|readers| {
+            let all = readers.owners.values();
+            all.filter_map(|owned| owned.reader.clone()).collect()
+        });
+        wakers.iter().for_each(|reader| reader.waker.waker.wake());
+    }
+
+    /// The queues of an owner.
+    pub(crate) fn queues_of(&self, owner: &Owner) -> Vec<(QueueId, EndpointId, Priority)> {
+        self.read_readers(|readers| {
+            let owned = readers.owners.get(owner);
+            owned.map_or_else(Vec::new, |owned| owned.queues.clone())
+        })
     }
 
     fn read_readers<T>(&self, look: impl FnOnce(&Readers) -> T) -> T {
@@ -456,8 +583,8 @@ impl Hub {
             }
             for reader in readers {
                 match reader.visible {
-                    Visible::Committed => reader.waker.wake(),
-                    Visible::Durable => self.wake_when_durable(lsn, reader.waker),
+                    Visible::Committed => reader.waker.waker.wake(),
+                    Visible::Durable => self.wake_when_durable(lsn, &reader.waker),
                 }
             }
         }
@@ -489,31 +616,8 @@ impl Hub {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn awaiting(&self) -> MutexGuard<'_, Vec<Awaiting>> {
+    fn awaiting(&self) -> MutexGuard<'_, Vec<Arc<DurableWaker>>> {
         self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake_when_durable(&self, lsn: Lsn, waker: Arc<dyn Wake>) {
-        if self.log.durable_lsn() < lsn {
-            let mut awaiting = self.awaiting();
-            match awaiting
-                .iter_mut()
-                .find(|reader| Arc::ptr_eq(&reader.waker, &waker))
-            {
-                Some(reader) => reader.last = reader.last.max(lsn),
-                None => awaiting.push(Awaiting {
-                    first: lsn,
-                    last: lsn,
-                    waker: waker.clone(),
-                }),
-            }
-            drop(awaiting);
-            // It may have become durable in between, and then nobody calls for it any more.
-            if self.log.durable_lsn() < lsn {
-                return;
-            }
-        }
-        waker.wake();
     }
 
     /// Waits until the queues hold at most `waiting` entries and the log has room, or until
@@ -526,11 +630,34 @@ impl Hub {
         done() || self.progress.wait(done, deadline)
     }
 
-    /// The queue of an endpoint, made if need be, for [`Sender::stage_for`].
+    /// The queue of an endpoint, made if need be.
     pub fn queue(&self, endpoint: &EndpointId, priority: Priority) -> QueueId {
-        let queue = self.log.queue(endpoint, priority);
-        self.refresh_readers();
-        queue
+        let owner = Owner::of(endpoint);
+        let known = self.read_readers(|readers| {
+            let queues = &readers.owners.get(&owner)?.queues;
+            let mut same = queues
+                .iter()
+                .filter(|(_, e, p)| e == endpoint && *p == priority);
+            same.next().map(|(id, ..)| *id)
+        });
+        if let Some(id) = known {
+            return id;
+        }
+        let (id, in_order) = self.write_readers(|readers| {
+            let id = self.log.queue(endpoint, priority);
+            let in_order = id.index() == readers.by_queue.len();
+            if in_order {
+                readers.learn(id, endpoint, priority, self.has_route(endpoint));
+            }
+            (id, in_order)
+        });
+        match in_order {
+            true => {
+                self.layout.fetch_add(1, Ordering::Release);
+            }
+            false => self.refresh_readers(),
+        }
+        id
     }
 
     pub(crate) fn next_id(&self) -> MessageId {

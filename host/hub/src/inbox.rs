@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use edge_core::{EndpointId, ModuleId, Priority, Timestamp, limits};
+use edge_core::{DeviceId, EndpointId, ModuleId, Priority, Timestamp, limits};
 use edge_store::{Commit, DeadLetter, DeadReason, Delivery, Progress, QueueId, Seq, Visible};
 
 use crate::Hub;
@@ -18,6 +18,10 @@ pub enum Owner {
     Module(ModuleId),
     /// The parent.
     Upstream,
+    /// A device, with what is sent to it.
+    Device(DeviceId),
+    /// A session of the open topics, by its place.
+    Session(u32),
 }
 
 impl Owner {
@@ -26,6 +30,8 @@ impl Owner {
         match endpoint {
             EndpointId::Upstream => Self::Upstream,
             EndpointId::ModuleInput { module, .. } => Self::Module(module.clone()),
+            EndpointId::Device(device) => Self::Device(device.clone()),
+            EndpointId::Session(place) => Self::Session(*place),
         }
     }
 }
@@ -73,14 +79,12 @@ impl Inbox {
             return;
         }
         self.layout = layout;
-        for status in self.hub.log.queues() {
-            let queue = status.id;
-            let known = self.lanes.iter().any(|lane| lane.queue == queue);
-            if !known && Owner::of(&status.endpoint) == self.owner {
+        for (queue, endpoint, priority) in self.hub.queues_of(&self.owner) {
+            if !self.lanes.iter().any(|lane| lane.queue == queue) {
                 self.lanes.push(Lane {
                     queue,
-                    endpoint: status.endpoint,
-                    priority: status.priority,
+                    endpoint,
+                    priority,
                     next: Seq::ZERO,
                     blocked_until: None,
                 });

@@ -40,7 +40,7 @@ mod upkeep;
 
 pub use clock::{Clock, SystemClock};
 pub use counters::{Counters, Snapshot};
-pub use hub::{Hub, HubConfig, Observer, Wake};
+pub use hub::{DurableWaker, Hub, HubConfig, Observer, Wake};
 pub use inbox::{Inbox, Owner};
 pub use methods::{MethodCall, MethodError, MethodResponse, MethodTarget, Methods};
 pub use sender::{SendRefusal, Sender};

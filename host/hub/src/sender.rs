@@ -126,12 +126,13 @@ impl Sender {
             return Ok(());
         }
         let before = commit.targets().len();
+        let asked = message.content.expiry();
         let place = commit.message(message.clone());
         routing
             .table
             .evaluate(&known.selection, &message, &mut self.scratch, |target| {
                 let ttl = target.time_to_live.or(routing.time_to_live);
-                let expiry = ttl.map(|ttl| now.after(ttl));
+                let expiry = earlier(ttl.map(|ttl| now.after(ttl)), asked);
                 commit.target(place, routing.queues[target.route], expiry);
             });
         known.meter.sizes.record(size, 1);
@@ -171,10 +172,48 @@ impl Sender {
             enqueued: now,
             hops: 0,
         };
+        let asked = message.content.expiry();
         let place = commit.message(message);
         let ttl = time_to_live.or(routing.time_to_live);
-        commit.target(place, queue, ttl.map(|ttl| now.after(ttl)));
+        commit.target(place, queue, earlier(ttl.map(|ttl| now.after(ttl)), asked));
         self.outputs[index].meter.sizes.record(size, 1);
+        Ok(())
+    }
+
+    /// Adds a message of the open topics to a commit: it goes to these queues, the subscribers', and past
+    /// the routes. `expiry` is when the sender no longer wants it delivered.
+    ///
+    /// # Errors
+    /// The commit is as before.
+    pub fn stage_to(
+        &mut self,
+        commit: &mut Commit,
+        queues: impl IntoIterator<Item = QueueId>,
+        content: Arc<Content>,
+        expiry: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), SendRefusal> {
+        let size = self.check_size(&content, None)?;
+        let routing = self.hub.routing();
+        let index = remembered(
+            &mut self.outputs,
+            &self.identity,
+            None,
+            &routing,
+            &self.hub.meters,
+        )?;
+        let known = &self.outputs[index];
+        known.meter.sizes.record(size, 1);
+        let place = commit.message(Message {
+            content,
+            origin: known.origin.clone(),
+            id: self.hub.next_id(),
+            enqueued: now,
+            hops: 0,
+        });
+        for queue in queues {
+            commit.target(place, queue, expiry);
+        }
         Ok(())
     }
 
@@ -195,6 +234,14 @@ impl Sender {
             return Err(SendRefusal::Full);
         }
         Ok(size as u64)
+    }
+}
+
+/// The one that comes first; none: never.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

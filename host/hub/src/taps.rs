@@ -28,6 +28,10 @@ impl Taps {
         self.change(|taps| taps.push(tap));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.load().is_empty()
+    }
+
     pub(crate) fn remove(&self, tap: &Arc<dyn Tap>) {
         self.change(|taps| taps.retain(|known| !Arc::ptr_eq(known, tap)));
     }
@@ -41,7 +45,7 @@ impl Taps {
 
     /// What a commit is about to add, if anybody looks.
     pub(crate) fn taken_from(&self, commit: &Commit) -> Option<Tapped> {
-        if self.all.load().is_empty() {
+        if self.is_empty() {
             return None;
         }
         let queues = |message| commit.queues_of(message).collect();

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use edge_core::{
-    DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority, Timestamp, limits,
+    DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority, Timestamp, limits, system,
 };
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
 use edge_store::{Commit, DeadLetter, DeadReason, Delivery, MemoryLog, Seq, Visible};
 
 use crate::{
-    Clock, Hub, HubConfig, Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Observer,
-    Owner, SendRefusal, Sender, Side, Wake,
+    Clock, DurableWaker, Hub, HubConfig, Inbox, MethodCall, MethodError, MethodResponse,
+    MethodTarget, Observer, Owner, Section, SendRefusal, Sender, Side, Wake,
 };
 
 mod metering;
@@ -309,14 +309,14 @@ fn twins_merge_and_a_report_is_part_of_its_commit() {
             .hub
             .set_desired(&me, r#"{"a":1,"b":{"c":2}}"#)
             .unwrap(),
-        1
+        2
     );
     assert_eq!(
         world
             .hub
             .set_desired(&me, r#"{"a":null,"b":{"d":3}}"#)
             .unwrap(),
-        2
+        3
     );
     let desired = world.hub.twin(&me, Side::Desired, None).unwrap();
     assert_eq!(
@@ -327,10 +327,10 @@ fn twins_merge_and_a_report_is_part_of_its_commit() {
         .hub
         .stage_reported(&mut world.commit, &me, r#"{"on":true}"#)
         .unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     assert_eq!(
         world.hub.twin(&me, Side::Reported, None).unwrap().version,
-        0
+        1
     );
     assert_eq!(
         world
@@ -338,12 +338,12 @@ fn twins_merge_and_a_report_is_part_of_its_commit() {
             .twin(&me, Side::Reported, Some(&world.commit))
             .unwrap()
             .version,
-        1
+        2
     );
     world.commit.clear();
     assert_eq!(
         world.hub.twin(&me, Side::Reported, None).unwrap().version,
-        0
+        1
     );
     for bad in ["[]", "{", r#"{"a.b":1}"#] {
         assert!(world.hub.set_desired(&me, bad).is_err(), "{bad}");
@@ -421,4 +421,83 @@ fn a_call_that_is_dropped_is_answered() {
             .methods()
             .invoke(None, &id, "m", "1", Duration::from_secs(10));
     assert!(matches!(answer, Err(MethodError::Failed(_))), "{answer:?}");
+}
+
+#[test]
+fn reported_changes_go_where_routes_from_twin_changes_lead() {
+    let mut world = World::new(&[(
+        r#"FROM /twinChangeNotifications INTO BrokeredEndpoint("/modules/b/inputs/i")"#,
+        0,
+        0,
+    )]);
+    let me = Identity::Module(world.hub.device().clone(), module("a"));
+    let (version, _) = world.hub.change_reported(&me, r#"{"on":true}"#).unwrap();
+    assert_eq!(version, Section::FIRST + 1);
+    let mut inbox = world.inbox(Owner::Module(module("b")));
+    let taken = world.take(&mut inbox, 10);
+    assert_eq!(bodies(&taken), [r#"{"on":true}"#]);
+    let message = &taken[0].message;
+    assert_eq!(message.origin.identity(), me);
+    assert_eq!(
+        message.content.system.get(system::MESSAGE_TYPE),
+        Some("twinChangeNotification")
+    );
+}
+
+#[test]
+fn a_message_ends_when_its_sender_says_if_that_is_sooner() {
+    let mut world = World::new(&[(TO_B, 0, 0)]);
+    let mut sender = world.sender();
+    let content = MessageBuilder::new("x")
+        .system(system::EXPIRY, "1970-01-01T00:00:10Z")
+        .build();
+    sender
+        .stage(&mut world.commit, Some("o"), content, 0, world.hub.now())
+        .unwrap();
+    world.hub.commit(&mut world.commit).unwrap();
+    let mut inbox = world.inbox(Owner::Module(module("b")));
+    assert_eq!(world.take(&mut inbox, 1).len(), 1);
+    inbox.rewind(Duration::ZERO, world.hub.now());
+    world.pass(Duration::from_secs(10));
+    assert!(world.take(&mut inbox, 1).is_empty());
+    assert_eq!(world.hub.counters().snapshot().expired, 1);
+}
+
+#[test]
+fn a_reader_that_was_replaced_does_not_detach_the_one_that_came_after_it() {
+    let world = World::new(&[]);
+    let owner = Owner::Device(DeviceId::new("leaf").unwrap());
+    let endpoint = EndpointId::Device(DeviceId::new("leaf").unwrap());
+    world.hub.queue(&endpoint, Priority::DEFAULT);
+    let wakers: Vec<_> = (0..2)
+        .map(|_| DurableWaker::new(Arc::new(Woken::default())))
+        .collect();
+    for waker in &wakers {
+        world.hub.inbox_of(owner.clone(), waker, Visible::Durable);
+    }
+    world.hub.detach_reader(&owner, &wakers[0]);
+    assert!(world.hub.has_reader(&endpoint));
+    world.hub.detach_reader(&owner, &wakers[1]);
+    assert!(!world.hub.has_reader(&endpoint));
+}
+
+#[test]
+fn a_message_to_a_sleeping_device_waits_for_it() {
+    let mut world = World::new(&[]);
+    let leaf = DeviceId::new("leaf").unwrap();
+    let queue = world
+        .hub
+        .queue(&EndpointId::Device(leaf.clone()), Priority::DEFAULT);
+    let mut sender = world.sender();
+    let content = MessageBuilder::new("wake up").build();
+    let now = world.hub.now();
+    sender
+        .stage_for(&mut world.commit, queue, content, None, now)
+        .unwrap();
+    world.hub.commit(&mut world.commit).unwrap();
+    // Longer than what no route leads to is kept.
+    world.pass(limits::TIME_TO_LIVE * 2);
+    world.hub.sweep(world.hub.now()).unwrap();
+    let mut inbox = world.inbox(Owner::Device(leaf));
+    assert_eq!(bodies(&world.take(&mut inbox, 10)), ["wake up"]);
 }

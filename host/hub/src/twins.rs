@@ -2,11 +2,13 @@
 //!
 //! A section is one value in the log's table of twins, so a module's report is part of its step.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use edge_core::{ByteSize, Identity, twin};
+use edge_core::{ByteSize, Identity, Message, MessageBuilder, Origin, Source, system, twin};
+use edge_route::Scratch;
 use edge_store::{Commit, CommitError, Lsn, Put, Table};
 use serde_json::{Map, Value};
 
@@ -23,12 +25,34 @@ pub enum Side {
 }
 
 /// One half of a twin at one version.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Section {
     /// Counts its changes.
     pub version: u64,
     /// The properties.
     pub properties: Map<String, Value>,
+}
+
+impl Section {
+    /// The version of a section that was never changed. Clients take 0 for "not known yet"
+    /// (client contract, section 6.6).
+    pub const FIRST: u64 = 1;
+
+    /// As clients see it: the properties with `$version` among them.
+    pub fn with_version(mut self) -> Map<String, Value> {
+        self.properties
+            .insert("$version".to_owned(), self.version.into());
+        self.properties
+    }
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            version: Self::FIRST,
+            properties: Map::new(),
+        }
+    }
 }
 
 /// Why a twin was not changed.
@@ -50,11 +74,19 @@ pub enum TwinError {
     NotStored(#[from] CommitError),
 }
 
-/// Hears of changes to desired properties. Must not block.
+/// Hears of changes to desired properties, in their order. Must not block, and must not call back into
+/// the hub.
 pub trait TwinListener: Send + Sync {
-    /// `patch` is a JSON object with what changed; `null` removes.
-    fn desired_changed(&self, patch: String, version: u64);
+    /// `patch` is a JSON object with what changed; `null` removes. Whoever tells the outside of it waits
+    /// for the commit, if there was one.
+    fn desired_changed(&self, patch: String, version: u64, lsn: Option<Lsn>);
 }
+
+/// Who hears of changes, by whose twin it is.
+pub(crate) type TwinListeners = HashMap<Identity, Vec<Arc<dyn TwinListener>>>;
+
+/// Type and schema of messages that tell of reported properties, as the seed system has them.
+const TWIN_CHANGE: &str = "twinChangeNotification";
 
 fn key(identity: &Identity, side: Side) -> Bytes {
     let side = match side {
@@ -102,7 +134,8 @@ impl Hub {
         })
     }
 
-    /// Adds a change of reported properties to a commit; returns the version that it makes.
+    /// Adds a change of reported properties to a commit, and the message that tells of it to whoever is
+    /// routed to from `/twinChangeNotifications`; returns the version that it makes.
     ///
     /// # Errors
     /// The commit is as before.
@@ -114,6 +147,7 @@ impl Hub {
     ) -> Result<u64, TwinError> {
         let begin = Instant::now();
         let section = self.stage_patch(commit, identity, Side::Reported, parse(patch)?)?;
+        self.stage_twin_change(commit, identity, patch, section.version);
         let meter = self.meters.twins.get(identity);
         meter.reports.record(nanos(begin.elapsed()), 1);
         Ok(section.version)
@@ -140,21 +174,36 @@ impl Hub {
     ) -> Result<(Section, Option<Lsn>), TwinError> {
         let patch_object = parse(patch)?;
         let mut commit = Commit::new();
-        let (section, lsn) = {
-            let _one_at_a_time = self.changing();
-            let section = self.stage_patch(&mut commit, identity, Side::Desired, patch_object)?;
-            (section, self.commit(&mut commit)?)
-        };
-        let listener = self
+        let _one_at_a_time = self.changing();
+        let section = self.stage_patch(&mut commit, identity, Side::Desired, patch_object)?;
+        let lsn = self.commit(&mut commit)?;
+        let listeners = self
             .twin_listeners
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(identity)
             .cloned();
-        if let Some(listener) = listener {
-            listener.desired_changed(patch.to_owned(), section.version);
+        // Still one at a time: a listener hears of changes in their order.
+        for listener in listeners.unwrap_or_default() {
+            listener.desired_changed(patch.to_owned(), section.version, lsn);
         }
         Ok((section, lsn))
+    }
+
+    /// Changes reported properties, for whoever does not fill a commit of their own; returns the version
+    /// that it makes and the commit that it is in.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub fn change_reported(
+        &self,
+        identity: &Identity,
+        patch: &str,
+    ) -> Result<(u64, Option<Lsn>), TwinError> {
+        let mut commit = Commit::new();
+        let _one_at_a_time = self.changing();
+        let version = self.stage_reported(&mut commit, identity, patch)?;
+        Ok((version, self.commit(&mut commit)?))
     }
 
     /// Whether [`set_desired`](Self::set_desired) would take a patch as things are.
@@ -167,20 +216,70 @@ impl Hub {
             .map(|_| ())
     }
 
-    /// Who is to hear of changes to an identity's desired properties; `None`: nobody any more.
-    pub fn listen_to_twin(
-        &self,
-        identity: &Identity,
-        listener: Option<std::sync::Arc<dyn TwinListener>>,
-    ) {
-        let mut listeners = self
-            .twin_listeners
+    /// Adds somebody who hears of changes to an identity's desired properties.
+    pub fn listen_to_twin(&self, identity: &Identity, listener: Arc<dyn TwinListener>) {
+        let mut listeners = self.write_listeners();
+        listeners
+            .entry(identity.clone())
+            .or_default()
+            .push(listener);
+    }
+
+    /// Tells a listener nothing more.
+    pub fn forget_listener(&self, identity: &Identity, listener: &Arc<dyn TwinListener>) {
+        let mut listeners = self.write_listeners();
+        if let Some(those) = listeners.get_mut(identity) {
+            those.retain(|known| !Arc::ptr_eq(known, listener));
+            if those.is_empty() {
+                listeners.remove(identity);
+            }
+        }
+    }
+
+    fn write_listeners(&self) -> RwLockWriteGuard<'_, TwinListeners> {
+        self.twin_listeners
             .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        match listener {
-            Some(listener) => listeners.insert(identity.clone(), listener),
-            None => listeners.remove(identity),
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message that tells of a change, in the queues to which routes lead it. Without such a route,
+    /// and with nobody looking on, there is none.
+    fn stage_twin_change(
+        &self,
+        commit: &mut Commit,
+        identity: &Identity,
+        patch: &str,
+        version: u64,
+    ) {
+        let origin = Origin::new(Source::TwinChange(identity.clone()));
+        let routing = self.routing();
+        let selection = routing.table.select(origin.path());
+        if selection.is_empty() && self.taps.is_empty() {
+            return;
+        }
+        let content = MessageBuilder::new(patch.to_owned())
+            .json()
+            .system(system::MESSAGE_TYPE, TWIN_CHANGE)
+            .system(system::MESSAGE_SCHEMA, TWIN_CHANGE)
+            .system(system::VERSION, &version.to_string())
+            .build();
+        let now = self.now();
+        let message = Message {
+            content,
+            origin,
+            id: self.next_id(),
+            enqueued: now,
+            hops: 0,
         };
+        let place = commit.message(message.clone());
+        let mut scratch = Scratch::default();
+        routing
+            .table
+            .evaluate(&selection, &message, &mut scratch, |target| {
+                let ttl = target.time_to_live.or(routing.time_to_live);
+                let expiry = ttl.map(|ttl| now.after(ttl));
+                commit.target(place, routing.queues[target.route], expiry);
+            });
     }
 
     fn stage_patch(

@@ -70,16 +70,19 @@ pub enum Table {
     Sessions = 4,
     /// The deployment in force and those before it.
     Deployments = 5,
+    /// Retained messages of the open topics; keys are topics.
+    Retained = 6,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ModuleState,
         Self::Twins,
         Self::Identities,
         Self::Sessions,
         Self::Deployments,
+        Self::Retained,
     ];
 
     /// The number that stands for it in files. Never changes.
@@ -94,7 +97,7 @@ impl Table {
 
     /// Whether snapshots hold all of it: it is small, and a device is nothing without it.
     pub fn in_snapshots(self) -> bool {
-        self != Self::ModuleState
+        !matches!(self, Self::ModuleState | Self::Retained)
     }
 }
 

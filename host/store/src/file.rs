@@ -486,6 +486,13 @@ impl MessageLog for FileLog {
         Box::pin(self.shared.durability.wait(lsn))
     }
 
+    fn hurry(&self, lsn: Lsn) {
+        if self.shared.durability.lsn() < lsn.0 {
+            self.shared.durability.set_urgent(lsn);
+            self.shared.hurry();
+        }
+    }
+
     fn when_durable(&self, call: OnDurable) {
         self.shared.durability.set_callback(call);
     }

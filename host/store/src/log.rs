@@ -224,6 +224,10 @@ pub trait MessageLog: Send + Sync + fmt::Debug {
     /// Waits until a commit is on the device. Dropping the future has no effect on the commit.
     fn durable(&self, lsn: Lsn) -> Durable<'_>;
 
+    /// Somebody outside waits for a commit, and hears of it by [`when_durable`](Self::when_durable): its
+    /// group is closed as soon as the device is free.
+    fn hurry(&self, _lsn: Lsn) {}
+
     /// Called, on a thread of the log's own, whenever more commits are on the device. One callback;
     /// it must not block.
     fn when_durable(&self, call: OnDurable);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use edge_core::deployment::InstanceMode;
 use edge_core::{Identity, Timestamp, limits};
 use edge_hub::{
-    Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Owner, Side, TwinListener, Wake,
+    Inbox, MethodCall, MethodError, MethodResponse, MethodTarget, Owner, Section, Side,
+    TwinListener, Wake,
 };
 use edge_store::{DeadReason, Delivery, Lsn, Visible};
 
@@ -175,15 +176,16 @@ impl WasmModule {
             true => hub.methods().register(identity.clone(), me.clone()),
             false => hub.methods().unregister(identity),
         }
+        let listener: Arc<dyn TwinListener> = me;
+        hub.forget_listener(identity, &listener);
         if prepared.exports().desired.is_none() {
-            hub.listen_to_twin(identity, None);
             return;
         }
-        hub.listen_to_twin(identity, Some(me));
+        hub.listen_to_twin(identity, listener);
         match hub.twin(identity, Side::Desired, None) {
-            Ok(section) if section.version > 0 => {
+            Ok(section) if section.version > Section::FIRST => {
                 let all = serde_json::Value::Object(section.properties).to_string();
-                self.desired_changed(all, section.version);
+                self.desired_changed(all, section.version, None);
             }
             Ok(_) => {}
             Err(error) => shared.log.host(Level::Error, &error.to_string()),
@@ -217,7 +219,10 @@ impl WasmModule {
         let shared = prepared.shared();
         shared.hub.detach(&Owner::Module(shared.id.clone()));
         shared.hub.methods().unregister(&shared.identity);
-        shared.hub.listen_to_twin(&shared.identity, None);
+        if let Some(me) = self.me.upgrade() {
+            let listener: Arc<dyn TwinListener> = me;
+            shared.hub.forget_listener(&shared.identity, &listener);
+        }
         // Dropping a call answers it: the module stopped.
         self.controls().clear();
         let until = Instant::now() + grace;
@@ -261,7 +266,7 @@ impl MethodTarget for WasmModule {
 }
 
 impl TwinListener for WasmModule {
-    fn desired_changed(&self, patch: String, version: u64) {
+    fn desired_changed(&self, patch: String, version: u64, _: Option<Lsn>) {
         self.controls()
             .push_back(Control::Desired { patch, version });
         self.wake();

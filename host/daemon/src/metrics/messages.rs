@@ -50,6 +50,8 @@ fn to(device: &DeviceId, way: Option<(&EndpointId, Priority)>) -> To {
         EndpointId::ModuleInput { module, input } => {
             (format!("{device}/{module}"), input.to_string())
         }
+        EndpointId::Device(device) => (device.to_string(), String::new()),
+        EndpointId::Session(_) => (endpoint.to_string(), String::new()),
     };
     To {
         id,

@@ -160,7 +160,7 @@ fn twins_and_methods_are_counted_by_identity() {
     world.hub.twin(&id, Side::Desired, None).unwrap();
     let mut commit = Commit::new();
     let staged = world.hub.stage_reported(&mut commit, &id, "{\"t\":1}");
-    assert_eq!(staged.unwrap(), 1);
+    assert_eq!(staged.unwrap(), 2);
     let (_, twin) = world.hub.meters().twins.all().remove(0);
     assert_eq!((twin.reads.count(), twin.reports.count()), (1, 1));
     world.hub.methods().register(id.clone(), Arc::new(Gone));

@@ -14,6 +14,8 @@ use crate::{CommitError, Lsn, OnDurable};
 #[derive(Default)]
 pub(crate) struct Durability {
     lsn: AtomicU64,
+    /// The newest commit that somebody outside waits for.
+    urgent: AtomicU64,
     waiting: Mutex<Waiting>,
     callback: OnceLock<OnDurable>,
 }
@@ -75,9 +77,14 @@ impl Durability {
         }
     }
 
+    /// Somebody outside waits for a commit, and hears of it by the callback.
+    pub(crate) fn set_urgent(&self, lsn: Lsn) {
+        self.urgent.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+
     /// Whether anybody waits for a commit of their own.
     pub(crate) fn is_awaited(&self) -> bool {
-        !self.waiting().wakers.is_empty()
+        self.urgent.load(Ordering::Acquire) > self.lsn() || !self.waiting().wakers.is_empty()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

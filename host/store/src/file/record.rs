@@ -16,7 +16,7 @@
 //! How much of the log was durable when a record was written tells, later, a torn tail from damage.
 
 use bytes::Bytes;
-use edge_core::{EndpointId, Message, ModuleId, Priority, Timestamp};
+use edge_core::{DeviceId, EndpointId, Message, ModuleId, Priority, Timestamp};
 
 use super::message::{self, Before, Origins};
 use super::wire::{Malformed, Reader, put_bytes, put_delta, put_len, put_str, put_u64};
@@ -110,6 +110,14 @@ pub(crate) fn put_endpoint(out: &mut Vec<u8>, endpoint: &EndpointId) {
             put_str(out, module.as_str());
             put_str(out, input);
         }
+        EndpointId::Device(device) => {
+            out.push(2);
+            put_str(out, device.as_str());
+        }
+        EndpointId::Session(place) => {
+            out.push(3);
+            put_u64(out, (*place).into());
+        }
     }
 }
 
@@ -123,6 +131,11 @@ pub(crate) fn take_endpoint(reader: &mut Reader<'_>) -> Result<EndpointId, Malfo
                 Err(_) => reader.malformed("a name that is no module id"),
             }
         }
+        2 => match DeviceId::new(reader.str()?) {
+            Ok(device) => Ok(EndpointId::Device(device)),
+            Err(_) => reader.malformed("a name that is no device id"),
+        },
+        3 => Ok(EndpointId::Session(reader.u32()?)),
         _ => reader.malformed("a kind of endpoint that is not known"),
     }
 }
