@@ -1,0 +1,174 @@
+//! Entries as keys and values of the log.
+
+use bytes::Bytes;
+use edge_core::{DeviceId, Identity, InvalidId, ModuleId, Timestamp};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{Auth, Entry, GenerationId, Status, SymmetricKeys, Thumbprints};
+use crate::{InvalidKey, InvalidThumbprint, Secret};
+
+/// The format that is written. Others are refused, so that an older program never misreads a newer one.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    generation: String,
+    created: u64,
+    changed: u64,
+    version: u64,
+    status: StoredStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    auth: StoredAuth,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredStatus {
+    Enabled,
+    Disabled,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum StoredAuth {
+    Sas {
+        primary: String,
+        secondary: String,
+    },
+    Thumbprints {
+        primary: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secondary: Option<String>,
+    },
+    Authority,
+}
+
+impl Drop for StoredAuth {
+    fn drop(&mut self) {
+        if let Self::Sas { primary, secondary } = self {
+            primary.zeroize();
+            secondary.zeroize();
+        }
+    }
+}
+
+/// Why a value of the log is no entry. Never holds a key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("its key is no identity: {0}")]
+    Id(#[from] InvalidId),
+    #[error("its key is not UTF-8")]
+    NotText,
+    #[error("it has format {0}; this program reads format {FORMAT}")]
+    Format(u64),
+    /// Place and kind only: serde's words can repeat what it read.
+    #[error("its JSON is broken at line {line}, column {column}")]
+    Json { line: usize, column: usize },
+    #[error("its generation is no number")]
+    Generation,
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error(transparent)]
+    Thumbprint(#[from] InvalidThumbprint),
+}
+
+impl From<serde_json::Error> for CodecError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+/// The key of an identity.
+pub(crate) fn encode_key(identity: &Identity) -> Bytes {
+    match identity {
+        Identity::Device(device) => Bytes::copy_from_slice(device.as_str().as_bytes()),
+        Identity::Module(device, module) => format!("{device}\0{module}").into(),
+    }
+}
+
+/// The identity of a key.
+pub(crate) fn decode_key(key: &[u8]) -> Result<Identity, CodecError> {
+    let text = std::str::from_utf8(key).map_err(|_| CodecError::NotText)?;
+    Ok(match text.split_once('\0') {
+        None => Identity::Device(DeviceId::new(text)?),
+        Some((device, module)) => Identity::Module(DeviceId::new(device)?, ModuleId::new(module)?),
+    })
+}
+
+/// The value of an entry.
+pub(crate) fn encode(entry: &Entry) -> Bytes {
+    let stored = Stored {
+        format: FORMAT,
+        generation: entry.generation.to_string(),
+        created: entry.created.0,
+        changed: entry.changed.0,
+        version: entry.version,
+        status: match entry.status {
+            Status::Enabled => StoredStatus::Enabled,
+            Status::Disabled => StoredStatus::Disabled,
+        },
+        parent: entry.parent.as_ref().map(ToString::to_string),
+        auth: match &entry.auth {
+            Auth::Keys(keys) => StoredAuth::Sas {
+                primary: keys.primary.base64().to_string(),
+                secondary: keys.secondary.base64().to_string(),
+            },
+            Auth::Thumbprints(prints) => StoredAuth::Thumbprints {
+                primary: prints.primary.to_string(),
+                secondary: prints.secondary.as_ref().map(ToString::to_string),
+            },
+            Auth::Authority => StoredAuth::Authority,
+        },
+    };
+    let text = serde_json::to_vec(&stored).expect("strings and numbers always become JSON");
+    Bytes::copy_from_slice(&Zeroizing::new(text))
+}
+
+/// Reads the value of an identity.
+pub(crate) fn decode(identity: Identity, value: &[u8]) -> Result<Entry, CodecError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u64,
+    }
+    // The format first: what another format calls its fields is not known.
+    let Format { format } = serde_json::from_slice(value)?;
+    if format != u64::from(FORMAT) {
+        return Err(CodecError::Format(format));
+    }
+    let stored: Stored = serde_json::from_slice(value)?;
+    Ok(Entry {
+        identity,
+        auth: match &stored.auth {
+            StoredAuth::Sas { primary, secondary } => Auth::Keys(SymmetricKeys {
+                primary: Secret::from_base64(primary)?,
+                secondary: Secret::from_base64(secondary)?,
+            }),
+            StoredAuth::Thumbprints { primary, secondary } => Auth::Thumbprints(Thumbprints {
+                primary: primary.parse()?,
+                secondary: secondary.as_deref().map(str::parse).transpose()?,
+            }),
+            StoredAuth::Authority => Auth::Authority,
+        },
+        status: match stored.status {
+            StoredStatus::Enabled => Status::Enabled,
+            StoredStatus::Disabled => Status::Disabled,
+        },
+        generation: GenerationId(
+            stored
+                .generation
+                .parse()
+                .map_err(|_| CodecError::Generation)?,
+        ),
+        created: Timestamp(stored.created),
+        changed: Timestamp(stored.changed),
+        version: stored.version,
+        parent: stored.parent.as_deref().map(DeviceId::new).transpose()?,
+    })
+}

@@ -1,0 +1,168 @@
+//! Who is it really: credentials against entries.
+
+use std::sync::Arc;
+
+use edge_core::{Identity, Timestamp};
+use rustls::pki_types::CertificateDer;
+
+use super::Registry;
+use crate::authority::validity;
+use crate::credential::Proof;
+use crate::{
+    Auth, CLOCK_SKEW, CertificateFault, Credential, Denied, Entry, Permit, Secret, Status,
+    Thumbprint, Token, TokenFault,
+};
+
+/// Characters of a client's text that go into an error.
+const QUOTED: usize = 200;
+
+impl Registry {
+    /// Checks that somebody is who it says. Cheap enough for a storm of connects: no file, no lock but for the
+    /// look-up, at most four MACs or the signatures of one chain.
+    ///
+    /// # Errors
+    /// Says why not; see [`Denied`]. Only `NotReady` is passing.
+    pub fn authenticate(
+        &self,
+        identity: &Identity,
+        credential: Credential<'_>,
+        now: Timestamp,
+    ) -> Result<Permit, Denied> {
+        let (entry, device) = self.enabled(identity)?;
+        let (proof, expires) = match credential {
+            Credential::Token(text) => by_token(&entry, device.as_deref(), text, now)?,
+            Credential::Key(text) => by_key(&entry, text)?,
+            Credential::Certificates(chain) => self.by_certificate(&entry, chain, now)?,
+            Credential::None => return Err(Denied::NoCredential),
+        };
+        Ok(Permit {
+            identity: identity.clone(),
+            expires,
+            generation: entry.generation,
+            proof,
+        })
+    }
+
+    /// Checks that a permit still holds: the identity is there and enabled, what proved it is still its own, and
+    /// the token or certificate has not expired.
+    ///
+    /// # Errors
+    /// Says why not; the connection is to be closed.
+    pub fn recheck(&self, permit: &Permit, now: Timestamp) -> Result<(), Denied> {
+        let (entry, device) = self.enabled(&permit.identity)?;
+        if entry.generation != permit.generation {
+            return Err(Denied::Replaced);
+        }
+        let holds = match (&permit.proof, &entry.auth) {
+            (Proof::Key(key), _) => keys(&entry, device.as_deref()).any(|own| own == key),
+            (Proof::Thumbprint(print), Auth::Thumbprints(own)) => own.iter().any(|p| p == print),
+            (Proof::Chain, Auth::Authority) => true,
+            (Proof::Thumbprint(_) | Proof::Chain, _) => false,
+        };
+        if !holds {
+            return Err(Denied::Replaced);
+        }
+        match permit.expires {
+            Some(at) if now >= at => Err(Denied::Expired { at }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The entry of an identity that may connect, and for a module that of its device.
+    fn enabled(&self, identity: &Identity) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Denied> {
+        let entry = self.get(identity).ok_or(Denied::Unknown)?;
+        let device = match identity {
+            Identity::Device(_) => None,
+            Identity::Module(device, _) => {
+                let device = self.get(&Identity::Device(device.clone()));
+                Some(device.ok_or(Denied::Unknown)?)
+            }
+        };
+        let enabled = |entry: &Entry| entry.status == Status::Enabled;
+        if enabled(&entry) && device.as_deref().is_none_or(enabled) {
+            Ok((entry, device))
+        } else {
+            Err(Denied::Disabled)
+        }
+    }
+
+    fn by_certificate(
+        &self,
+        entry: &Entry,
+        chain: &[CertificateDer<'static>],
+        now: Timestamp,
+    ) -> Result<(Proof, Option<Timestamp>), Denied> {
+        let own = chain.first().ok_or(Denied::NoCredential)?;
+        match &entry.auth {
+            Auth::Keys(_) => Err(CertificateFault::NotExpected.into()),
+            Auth::Thumbprints(prints) => {
+                let Some(print) = prints.iter().find(|print| print.is_of(own)) else {
+                    return Err(Denied::BadCertificate(CertificateFault::Thumbprint {
+                        found: Thumbprint::sha256(own),
+                        sha1: Thumbprint::sha1(own),
+                    }));
+                };
+                let valid = validity(own).ok_or(CertificateFault::Unreadable)?;
+                valid.check(now)?;
+                Ok((Proof::Thumbprint(*print), Some(valid.to)))
+            }
+            Auth::Authority => {
+                let verifier = self.verifier.get().ok_or(Denied::NotReady)?;
+                let name = verifier.verify_client(chain, now)?;
+                let expected = entry.identity.to_string();
+                if name.name == expected {
+                    Ok((Proof::Chain, Some(name.expires)))
+                } else {
+                    let found = name.name.chars().take(QUOTED).collect();
+                    Err(CertificateFault::CommonName { expected, found }.into())
+                }
+            }
+        }
+    }
+}
+
+/// The keys that may sign for an identity: its own, then those of its device.
+fn keys<'a>(entry: &'a Entry, device: Option<&'a Entry>) -> impl Iterator<Item = &'a Secret> {
+    let entries = std::iter::once(entry).chain(device);
+    entries
+        .filter_map(|entry| entry.auth.keys())
+        .flat_map(|keys| keys.iter())
+}
+
+fn by_token(
+    entry: &Entry,
+    device: Option<&Entry>,
+    text: &str,
+    now: Timestamp,
+) -> Result<(Proof, Option<Timestamp>), Denied> {
+    let token = Token::parse(text)?;
+    if !token.is_for(&entry.identity) {
+        return Err(Denied::WrongAudience {
+            expected: match &entry.identity {
+                Identity::Device(device) => format!("devices/{device}"),
+                Identity::Module(device, module) => format!("devices/{device}/modules/{module}"),
+            },
+            found: token.audience().chars().take(QUOTED).collect(),
+        });
+    }
+    let ends = token.expires().after(CLOCK_SKEW);
+    if now >= ends {
+        return Err(Denied::Expired {
+            at: token.expires(),
+        });
+    }
+    let mut candidates = keys(entry, device).peekable();
+    if candidates.peek().is_none() {
+        return Err(TokenFault::NoKeys.into());
+    }
+    let signer = candidates.find(|key| token.is_signed_by(key));
+    let signer = signer.ok_or(TokenFault::Signature)?;
+    Ok((Proof::Key(signer.clone()), Some(ends)))
+}
+
+/// A key itself as password. Only the identity's own: a device's key is not for its modules to hold.
+fn by_key(entry: &Entry, text: &[u8]) -> Result<(Proof, Option<Timestamp>), Denied> {
+    let mut own = entry.auth.keys().ok_or(TokenFault::NoKeys)?.iter();
+    let shown = own.find(|key| key.is_text(text)).ok_or(Denied::BadKey)?;
+    Ok((Proof::Key(shown.clone()), None))
+}
