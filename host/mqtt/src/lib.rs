@@ -1,1 +1,22 @@
 //! The MQTT head: 3.1.1 and 5 for modules, devices, and open topics.
+//!
+//! ```text
+//! bytes ──► packet::Decoder ──► Packet ──► session ──► encode::… ──► bytes
+//!                                            │
+//!                       azure: the SDKs' topics │ bag: their properties
+//!                       topic, tree: open topics and what subscribes to them
+//! ```
+//!
+//! The modules here do no I/O and know no clock: what one connection says and hears, and what names mean.
+
+pub mod azure;
+pub mod bag;
+pub mod client;
+pub mod encode;
+pub mod packet;
+mod reason;
+pub mod topic;
+pub mod tree;
+
+pub use packet::{Decoder, Packet, PacketError};
+pub use reason::Reason;
