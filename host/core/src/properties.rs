@@ -26,10 +26,6 @@ pub mod system {
     pub const SUBJECT: &str = "dt-subject";
     pub const VERSION: &str = "version";
     pub const EDGE_MESSAGE_ID: &str = "edgeMessageId";
-    pub const INTERFACE_ID: &str = "iothub-interface-id";
-    pub const SUBJECT: &str = "dt-subject";
-    pub const ACK: &str = "ack";
-    pub const OPERATION: &str = "operation";
 }
 
 /// Name and value pairs in the order in which they were set. Names keep their case; looking one up
