@@ -42,7 +42,9 @@ pub use clock::{Clock, SystemClock};
 pub use counters::{Counters, Snapshot};
 pub use hub::{DurableWaker, Hub, HubConfig, Observer, Wake};
 pub use inbox::{Inbox, Owner};
-pub use methods::{MethodCall, MethodError, MethodResponse, MethodTarget, Methods};
+pub use methods::{
+    Caller, Invocation, MethodCall, MethodError, MethodResponse, MethodTarget, Methods,
+};
 pub use sender::{SendRefusal, Sender};
 pub use taps::Tap;
 pub use twins::{Section, Side, TwinError, TwinListener};

@@ -15,7 +15,7 @@ use edge_hub::{
 use edge_store::{DeadReason, Delivery, Lsn, Visible};
 
 use crate::fault::Fault;
-use crate::host::{CallMode, GuestFailure, GuestMessage};
+use crate::host::{CallMode, GuestFailure, GuestMessage, ModuleShared};
 use crate::instance::{Called, Instance};
 use crate::logs::{Level, cut};
 use crate::runtime::{Prepared, WasmRuntime};
@@ -174,7 +174,7 @@ impl WasmModule {
         let (hub, identity) = (&shared.hub, &shared.identity);
         match prepared.handles_methods() {
             true => hub.methods().register(identity.clone(), me.clone()),
-            false => hub.methods().unregister(identity),
+            false => self.answer_no_methods(shared),
         }
         let listener: Arc<dyn TwinListener> = me;
         hub.forget_listener(identity, &listener);
@@ -189,6 +189,13 @@ impl WasmModule {
             }
             Ok(_) => {}
             Err(error) => shared.log.host(Level::Error, &error.to_string()),
+        }
+    }
+
+    fn answer_no_methods(&self, shared: &ModuleShared) {
+        if let Some(me) = self.me.upgrade() {
+            let me: Arc<dyn MethodTarget> = me;
+            shared.hub.methods().unregister(&shared.identity, &me);
         }
     }
 
@@ -218,7 +225,7 @@ impl WasmModule {
         let prepared = self.prepared();
         let shared = prepared.shared();
         shared.hub.detach(&Owner::Module(shared.id.clone()));
-        shared.hub.methods().unregister(&shared.identity);
+        self.answer_no_methods(shared);
         if let Some(me) = self.me.upgrade() {
             let listener: Arc<dyn TwinListener> = me;
             shared.hub.forget_listener(&shared.identity, &listener);
