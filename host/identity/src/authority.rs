@@ -23,11 +23,29 @@ use std::time::Duration;
 
 use edge_core::Timestamp;
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use webpki::{EndEntityCert, KeyUsage};
 use zeroize::Zeroizing;
 
-use crate::{CertificateFault, ChainVerifier, Denied};
+use crate::{CertificateFault, ChainVerifier, Denied, Secret};
+
+mod ca;
+mod error;
+mod files;
+mod material;
+mod parse;
+mod sealing;
+mod server;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use ca::Name;
+pub use error::{AuthorityError, IssueError};
+pub(crate) use parse::validity;
+use state::Inner;
 
 /// Longest life of a certificate that is issued here.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -88,7 +106,10 @@ impl AuthorityConfig {
 }
 
 /// Issues certificates, serves TLS with one, and judges those of clients.
-pub struct Authority {}
+pub struct Authority {
+    inner: Arc<Inner>,
+    tls: Arc<ServerConfig>,
+}
 
 /// The subject of a client certificate that leads to a trusted CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,92 +165,113 @@ pub struct Renewal {
     pub warning: Option<String>,
 }
 
-/// Why there is no authority, or no new server certificate.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// Placeholder of the first commit.
-    #[error("todo")]
-    Todo,
-}
-
-/// Why a certificate was not issued.
-#[derive(Debug, thiserror::Error)]
-pub enum IssueError {
-    /// The server's certificate is given; there is no CA to issue others with.
-    #[error(
-        "there is no CA here to issue certificates with: only a server certificate is configured"
-    )]
-    NoCa,
-    /// A name that cannot be in a certificate.
-    #[error("{0:?} is neither a DNS name nor an IP address")]
-    BadName(String),
-    /// Making the key or signing failed.
-    #[error("issue a certificate: {0}")]
-    Crypto(String),
-}
-
 impl Authority {
     /// Reads what is there, and makes what is not.
     ///
     /// # Errors
-    /// Names each bad file and says what to do.
-    pub fn open(_config: AuthorityConfig, _now: Timestamp) -> Result<Arc<Self>, AuthorityError> {
-        todo!()
+    /// Names the bad file and says what to do.
+    pub fn open(config: AuthorityConfig, now: Timestamp) -> Result<Arc<Self>, AuthorityError> {
+        let inner = Arc::new(Inner::open(config, now)?);
+        let tls = tls::server_config(inner.clone()).map_err(AuthorityError::Tls)?;
+        Ok(Arc::new(Self {
+            inner,
+            tls: Arc::new(tls),
+        }))
     }
 
     /// The CAs that clients are to trust; PEM, the self-signed root first. Former roots (`old-roots/*.pem`) are
-    /// among them while they are valid.
+    /// among them until they end.
     pub fn trust_bundle(&self) -> Arc<str> {
-        todo!()
+        self.inner.material().bundle.clone()
     }
 
-    /// Settings of a TLS acceptor, always the same one: certificates are swapped inside. TLS 1.2 and 1.3. A client
+    /// Settings of a TLS acceptor, always the same ones: certificates are swapped inside. TLS 1.2 and 1.3. A client
     /// certificate is asked for, not demanded, and any is taken: who may connect is for the registry to say.
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        todo!()
+        self.tls.clone()
     }
 
-    /// Issues or reads a new server certificate if one is due, if the clock or the files or names changed.
+    /// Reads given files again, and issues another server certificate if there is reason: it is due, the clock is
+    /// outside its validity, or it is by another CA. Connections that are open stay so. To be called at
+    /// [`Renewal::next`], and when an operator changed files; reads and may write files.
     ///
     /// # Errors
-    /// A file cannot be read or written. The certificate in use stays in use.
-    pub fn renew(&self, _now: Timestamp) -> Result<Renewal, AuthorityError> {
-        todo!()
+    /// A file cannot be read or written. What was in use stays in use, unless only the writing failed: then the
+    /// new certificate is in use until the next start.
+    pub fn renew(&self, now: Timestamp) -> Result<Renewal, AuthorityError> {
+        self.inner.renew(now)
     }
 
     /// The server's certificate and those above it that are sent.
     pub fn server_chain(&self) -> Vec<CertificateDer<'static>> {
-        todo!()
+        self.inner.served().key.cert.clone()
     }
 
     /// When the server's certificate ends.
     pub fn expires(&self) -> Timestamp {
-        todo!()
+        self.inner.served().validity.to
     }
 
     /// Issues a certificate with a key of its own.
     ///
     /// # Errors
     /// There is no CA here, or a name cannot be in a certificate.
-    pub fn issue(&self, _request: &Issue<'_>, _now: Timestamp) -> Result<Issued, IssueError> {
-        todo!()
+    pub fn issue(&self, request: &Issue<'_>, now: Timestamp) -> Result<Issued, IssueError> {
+        if request.common_name.is_empty() {
+            return Err(IssueError::BadName(String::new()));
+        }
+        let material = self.inner.material();
+        let ca = material.ca.as_ref().ok_or(IssueError::NoCa)?;
+        let names: Result<Vec<_>, _> = request.names.iter().map(|name| Name::new(name)).collect();
+        let lifetime = request.lifetime.min(MAX_LIFETIME);
+        let leaf = ca.issue(request.common_name, &names?, request.kind, lifetime, now)?;
+        Ok(Issued {
+            certificate: files::certificates_pem(&leaf.chain),
+            private_key: files::key_pem(&leaf.key),
+            expires: leaf.validity.to,
+        })
+    }
+
+    /// The secret under which modules' data is encrypted.
+    pub(crate) fn sealing_secret(&self) -> &Secret {
+        self.inner.sealing()
     }
 }
 
 impl ChainVerifier for Authority {
     fn verify_client(
         &self,
-        _chain: &[CertificateDer<'_>],
-        _now: Timestamp,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
     ) -> Result<CommonName, Denied> {
-        todo!()
+        let (own, above) = chain.split_first().ok_or(Denied::NoCredential)?;
+        let valid = parse::validity(own).ok_or(CertificateFault::Unreadable)?;
+        valid.check(now)?;
+        let material = self.inner.material();
+        let leaf = EndEntityCert::try_from(own);
+        let leaf = leaf.map_err(|error| CertificateFault::Chain(error.to_string()))?;
+        // Server certificates are refused here: a module chooses the names of its own.
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &material.anchors,
+            above,
+            UnixTime::since_unix_epoch(Duration::from_nanos(now.0)),
+            KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .map_err(|error| CertificateFault::Chain(error.to_string()))?;
+        Ok(CommonName {
+            name: parse::common_name(own).ok_or(CertificateFault::NoCommonName)?,
+            expires: valid.to,
+        })
     }
 }
 
 /// Without keys.
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").finish_non_exhaustive()
+        self.inner.fmt(f)
     }
 }
 
@@ -242,24 +284,7 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// When a certificate is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Validity {
-    pub(crate) from: Timestamp,
-    pub(crate) to: Timestamp,
-}
-
-impl Validity {
-    pub(crate) fn check(self, now: Timestamp) -> Result<(), CertificateFault> {
-        let Self { from, to } = self;
-        if from <= now && now <= to {
-            Ok(())
-        } else {
-            Err(CertificateFault::NotValidNow { from, to })
-        }
-    }
-}
-
-pub(crate) fn validity(_der: &[u8]) -> Option<Validity> {
-    todo!()
+/// Whether text can be a DNS name of a certificate.
+pub(crate) fn is_dns_name(text: &str) -> bool {
+    text.parse::<std::net::IpAddr>().is_err() && Name::new(text).is_ok()
 }

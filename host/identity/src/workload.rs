@@ -7,7 +7,12 @@ use std::sync::Arc;
 
 use edge_core::{DeviceId, Identity, Timestamp};
 
-use crate::{Authority, Entry, IssueError, Issued, Registry};
+use crate::authority::is_dns_name;
+use crate::{Authority, Denied, Entry, Issue, IssueError, Issued, Kind, MAX_LIFETIME, Registry};
+
+mod seal;
+#[cfg(test)]
+mod tests;
 
 /// Answers for modules. Made of the registry and the authority.
 #[derive(Debug)]
@@ -74,9 +79,9 @@ pub enum WorkloadError {
         "the ciphertext was not made here by this module with this initialization vector, or was changed"
     )]
     Ciphertext,
-    /// No randomness.
-    #[error("encrypt: the operating system gave no randomness: {0}")]
-    Random(getrandom::Error),
+    /// More than AES-GCM takes, or no randomness.
+    #[error("encrypt: {0}")]
+    Encrypt(String),
     /// The certificate was not issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -97,7 +102,7 @@ impl WorkloadError {
             | Self::Ciphertext
             | Self::Past(_)
             | Self::Issue(IssueError::BadName(_)) => WorkloadErrorKind::BadRequest,
-            Self::Random(_) | Self::Issue(_) => WorkloadErrorKind::Internal,
+            Self::Encrypt(_) | Self::Issue(_) => WorkloadErrorKind::Internal,
         }
     }
 }
@@ -118,28 +123,44 @@ impl Workload {
     /// The module is not there, disabled, of another generation or without keys; other key id or algorithm.
     pub fn sign(
         &self,
-        _module: &Identity,
-        _generation: &str,
-        _key_id: &str,
-        _algorithm: &str,
-        _data: &[u8],
+        module: &Identity,
+        generation: &str,
+        key_id: &str,
+        algorithm: &str,
+        data: &[u8],
     ) -> Result<[u8; 32], WorkloadError> {
-        todo!()
+        let entry = self.of_generation(module, generation)?;
+        if !algorithm.eq_ignore_ascii_case("HMACSHA256") {
+            return Err(WorkloadError::Algorithm(quoted(algorithm)));
+        }
+        let keys = entry.auth.keys();
+        let keys = keys.ok_or_else(|| WorkloadError::NoKeys(module.clone()))?;
+        let key = if key_id.eq_ignore_ascii_case("primary") {
+            &keys.primary
+        } else if key_id.eq_ignore_ascii_case("secondary") {
+            &keys.secondary
+        } else {
+            return Err(WorkloadError::KeyId(quoted(key_id)));
+        };
+        Ok(key.sign(&[data]))
     }
 
     /// `encrypt`: AES-256-GCM under a key that is derived from this device's secret, the module, its generation and
-    /// the initialization vector. The result is a nonce, the ciphertext and a tag: 28 bytes longer.
+    /// the initialization vector. The result is a nonce, the ciphertext and a tag: 28 bytes longer. The nonce is
+    /// random, since modules use one vector for many plaintexts.
     ///
     /// # Errors
     /// The module is not there, disabled or of another generation; no initialization vector.
     pub fn encrypt(
         &self,
-        _module: &Identity,
-        _generation: &str,
-        _vector: &[u8],
-        _plaintext: &[u8],
+        module: &Identity,
+        generation: &str,
+        vector: &[u8],
+        plaintext: &[u8],
     ) -> Result<Vec<u8>, WorkloadError> {
-        todo!()
+        let entry = self.of_generation(module, generation)?;
+        let key = seal::key(self.authority.sealing_secret(), &entry, vector)?;
+        seal::encrypt(&key, plaintext)
     }
 
     /// `decrypt`: what [`encrypt`](Self::encrypt) made for the same module, generation and vector.
@@ -148,26 +169,40 @@ impl Workload {
     /// As `encrypt`; or it is something else.
     pub fn decrypt(
         &self,
-        _module: &Identity,
-        _generation: &str,
-        _vector: &[u8],
-        _ciphertext: &[u8],
+        module: &Identity,
+        generation: &str,
+        vector: &[u8],
+        ciphertext: &[u8],
     ) -> Result<Vec<u8>, WorkloadError> {
-        todo!()
+        let entry = self.of_generation(module, generation)?;
+        let key = seal::key(self.authority.sealing_secret(), &entry, vector)?;
+        seal::decrypt(&key, ciphertext)
     }
 
-    /// `certificate/server`: for the common name that was asked for, and the module's id without `$`.
+    /// `certificate/server`: for the common name that was asked for, and the module's id without `$` where that can
+    /// be a DNS name. As in the seed system a module may ask for any name, also that of the hub: a proxy in front of
+    /// it does.
     ///
     /// # Errors
     /// The module is not there, disabled or of another generation; a bad name or end; no CA here.
     pub fn certificate_server(
         &self,
-        _module: &Identity,
-        _generation: &str,
-        _request: CertificateRequest<'_>,
-        _now: Timestamp,
+        module: &Identity,
+        generation: &str,
+        request: CertificateRequest<'_>,
+        now: Timestamp,
     ) -> Result<Issued, WorkloadError> {
-        todo!()
+        self.of_generation(module, generation)?;
+        let own = match module {
+            Identity::Module(_, module) => module.as_str().trim_start_matches('$'),
+            Identity::Device(device) => device.as_str(),
+        };
+        let common_name = request.common_name.unwrap_or(own);
+        let mut names = vec![common_name];
+        if own != common_name && is_dns_name(own) {
+            names.push(own);
+        }
+        self.issue(common_name, &names, Kind::Server, request.expires, now)
     }
 
     /// `certificate/identity`: a client certificate whose common name is `device/module`.
@@ -176,11 +211,13 @@ impl Workload {
     /// The module is not there or disabled; a bad end; no CA here.
     pub fn certificate_identity(
         &self,
-        _module: &Identity,
-        _request: CertificateRequest<'_>,
-        _now: Timestamp,
+        module: &Identity,
+        request: CertificateRequest<'_>,
+        now: Timestamp,
     ) -> Result<Issued, WorkloadError> {
-        todo!()
+        self.enabled(module)?;
+        let name = module.to_string();
+        self.issue(&name, &[], Kind::Client, request.expires, now)
     }
 
     /// `trust-bundle`: the CAs that modules are to trust; PEM.
@@ -192,4 +229,58 @@ impl Workload {
     pub fn modules(&self, device: &DeviceId) -> Vec<Arc<Entry>> {
         self.registry.modules(device)
     }
+
+    fn issue(
+        &self,
+        common_name: &str,
+        names: &[&str],
+        kind: Kind,
+        expires: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Issued, WorkloadError> {
+        let lifetime = match expires {
+            Some(at) if at <= now => return Err(WorkloadError::Past(at)),
+            Some(at) => at.since(now),
+            None => MAX_LIFETIME,
+        };
+        let request = Issue {
+            common_name,
+            names,
+            kind,
+            lifetime,
+        };
+        Ok(self.authority.issue(&request, now)?)
+    }
+
+    fn of_generation(
+        &self,
+        module: &Identity,
+        generation: &str,
+    ) -> Result<Arc<Entry>, WorkloadError> {
+        let entry = self.enabled(module)?;
+        if generation.parse() == Ok(entry.generation) {
+            Ok(entry)
+        } else {
+            Err(WorkloadError::Generation {
+                identity: module.clone(),
+                current: entry.generation,
+                asked: quoted(generation),
+            })
+        }
+    }
+
+    fn enabled(&self, module: &Identity) -> Result<Arc<Entry>, WorkloadError> {
+        self.registry
+            .enabled(module)
+            .map(|(entry, _)| entry)
+            .map_err(|denied| match denied {
+                Denied::Disabled => WorkloadError::Disabled(module.clone()),
+                _ => WorkloadError::Unknown(module.clone()),
+            })
+    }
+}
+
+/// A caller's text, as much of it as goes into an error.
+fn quoted(text: &str) -> String {
+    text.chars().take(40).collect()
 }

@@ -69,7 +69,10 @@ impl Registry {
     }
 
     /// The entry of an identity that may connect, and for a module that of its device.
-    fn enabled(&self, identity: &Identity) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Denied> {
+    pub(crate) fn enabled(
+        &self,
+        identity: &Identity,
+    ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Denied> {
         let entry = self.get(identity).ok_or(Denied::Unknown)?;
         let device = match identity {
             Identity::Device(_) => None,
