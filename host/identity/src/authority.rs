@@ -44,6 +44,8 @@ mod tls;
 
 use ca::Name;
 pub use error::{AuthorityError, IssueError};
+#[cfg(test)]
+pub(crate) use parse::names;
 pub(crate) use parse::validity;
 use state::Inner;
 

@@ -87,3 +87,103 @@ pub fn debug_environment(
         ("EdgeModuleCACertificateFile", bundle),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use edge_core::Timestamp;
+    use edge_store::MemoryLog;
+
+    use super::*;
+    use crate::{NewAuth, Registry};
+
+    fn entries() -> (Arc<Entry>, Arc<Entry>, Arc<Entry>) {
+        let registry = Registry::open(Arc::new(MemoryLog::default())).unwrap();
+        let id = DeviceId::new("edge1").unwrap();
+        let device = Identity::Device(id.clone());
+        let module = Identity::Module(id, ModuleId::new("$m").unwrap());
+        let plain = Identity::Device(DeviceId::new("leaf").unwrap());
+        let now = Timestamp(0);
+        (
+            registry.ensure(&device, now).unwrap().0,
+            registry.ensure(&module, now).unwrap().0,
+            registry.add(&plain, NewAuth::Authority, now).unwrap().0,
+        )
+    }
+
+    #[test]
+    fn connection_strings_are_those_of_iot_hub() {
+        let (device, module, certified) = entries();
+        let key = |entry: &Entry| entry.auth.keys().unwrap().primary.base64();
+        assert_eq!(
+            *connection_string(&device, "hub1", None),
+            format!(
+                "HostName=hub1;DeviceId=edge1;SharedAccessKey={}",
+                *key(&device)
+            )
+        );
+        assert_eq!(
+            *connection_string(&module, "hub1", Some("gw")),
+            format!(
+                "HostName=hub1;DeviceId=edge1;ModuleId=$m;SharedAccessKey={};GatewayHostName=gw",
+                *key(&module)
+            )
+        );
+        assert_eq!(
+            *connection_string(&certified, "hub1", Some("gw")),
+            "HostName=hub1;DeviceId=leaf;x509=true;GatewayHostName=gw"
+        );
+    }
+
+    #[test]
+    fn a_module_gets_all_variables_that_the_sdks_ask_for() {
+        let (_, module, _) = entries();
+        let Identity::Module(device, id) = &module.identity else {
+            panic!("{module:?}");
+        };
+        let of = ModuleEnvironment {
+            hub: "hub1",
+            gateway: "gw",
+            parent: None,
+            device,
+            module: id,
+            generation: module.generation,
+            workload: "unix:///run/edge/m.sock",
+        };
+        let variables = module_environment(&of);
+        let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            names,
+            [
+                "IOTEDGE_IOTHUBHOSTNAME",
+                "IOTEDGE_GATEWAYHOSTNAME",
+                "IOTEDGE_DEVICEID",
+                "IOTEDGE_MODULEID",
+                "IOTEDGE_MODULEGENERATIONID",
+                "IOTEDGE_WORKLOADURI",
+                "IOTEDGE_APIVERSION",
+                "IOTEDGE_AUTHSCHEME",
+            ]
+        );
+        let generation = &variables[4].1;
+        assert_eq!(*generation, module.generation.to_string());
+        assert_eq!(variables[7].1, "sasToken");
+        let nested = ModuleEnvironment {
+            parent: Some("parent"),
+            ..of
+        };
+        let last = module_environment(&nested).pop().unwrap();
+        assert_eq!(last, ("IOTEDGE_PARENTHOSTNAME", "parent".to_owned()));
+    }
+
+    #[test]
+    fn a_debugger_gets_the_key_and_the_bundle() {
+        let (_, module, _) = entries();
+        let variables = debug_environment(&module, "hub1", "gw", "/tmp/ca.pem".as_ref());
+        assert_eq!(variables[0].0, "EdgeHubConnectionString");
+        assert!(variables[0].1.contains("ModuleId=$m;SharedAccessKey="));
+        assert_eq!(variables[1].0, "EdgeModuleCACertificateFile");
+        assert_eq!(*variables[1].1, "/tmp/ca.pem");
+    }
+}

@@ -60,7 +60,7 @@ pub(super) fn subject(der: &[u8]) -> String {
 }
 
 /// Its DNS names and IP addresses, sorted.
-pub(super) fn names(der: &[u8]) -> Vec<String> {
+pub(crate) fn names(der: &[u8]) -> Vec<String> {
     let Some(certificate) = read(der) else {
         return Vec::new();
     };
