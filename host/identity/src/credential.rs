@@ -19,6 +19,16 @@ pub enum Credential<'a> {
     None,
 }
 
+impl<'a> Credential<'a> {
+    /// What a password is: a token if it says so, else a key.
+    pub fn from_password(password: &'a [u8]) -> Self {
+        match std::str::from_utf8(password) {
+            Ok(text) if text.starts_with(crate::token::SCHEME) => Self::Token(text),
+            _ => Self::Key(password),
+        }
+    }
+}
+
 /// Names the kind; never what was shown.
 impl std::fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,7 +68,7 @@ pub enum Denied {
     #[error("no such identity is registered; `edge identity add` makes one")]
     Unknown,
     /// It, or its device, is disabled.
-    #[error("the identity or its device is disabled; `edge identity enable` lets it in")]
+    #[error("the identity or its device is disabled")]
     Disabled,
     /// It showed nothing.
     #[error("no credential: expected a SAS token or key as password, or a TLS client certificate")]

@@ -26,7 +26,8 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// Longest token in bytes that is looked at. Three ids of 128 characters, each encoded twice, fit.
 const MAX_TOKEN: usize = 4096;
 
-const SCHEME: &str = "SharedAccessSignature ";
+/// How a token begins.
+pub(crate) const SCHEME: &str = "SharedAccessSignature ";
 
 /// All but the unreserved characters of RFC 3986, as Python's `quote(…, safe='')`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC

@@ -172,3 +172,33 @@ pub(crate) fn decode(identity: Identity, value: &[u8]) -> Result<Entry, CodecErr
         parent: stored.parent.as_deref().map(DeviceId::new).transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Thumbprint;
+
+    /// Format 1 as it was first written; it must be read for ever.
+    #[test]
+    fn format_1_is_read_and_written_as_it_was() {
+        let keys = r#"{"format":1,"generation":"639355968000000000","created":5,"changed":7,"version":2,"status":"disabled","parent":"gw","auth":{"sas":{"primary":"AAECAwQFBgcICQoLDA0ODw==","secondary":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}}}"#;
+        let prints = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":{"thumbprints":{"primary":"A9993E364706816ABA3E25717850C26C9CD0D89D"}}}"#;
+        let by_ca = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":"authority"}"#;
+        let identity = decode_key(b"edge1\0$m").unwrap();
+        assert_eq!(encode_key(&identity), &b"edge1\0$m"[..]);
+        assert_eq!(identity.to_string(), "edge1/$m");
+        for text in [keys, prints, by_ca] {
+            let entry = decode(identity.clone(), text.as_bytes()).unwrap();
+            assert_eq!(encode(&entry), text.as_bytes());
+        }
+        let entry = decode(identity.clone(), keys.as_bytes()).unwrap();
+        assert_eq!(entry.status, Status::Disabled);
+        assert_eq!((entry.created, entry.changed), (Timestamp(5), Timestamp(7)));
+        assert_eq!(entry.parent.as_ref().map(DeviceId::as_str), Some("gw"));
+        let entry = decode(identity, prints.as_bytes()).unwrap();
+        let Auth::Thumbprints(prints) = entry.auth else {
+            panic!("{entry:?}");
+        };
+        assert_eq!(prints.primary, Thumbprint::sha1(b"abc"));
+    }
+}

@@ -182,6 +182,24 @@ fn ensure_makes_an_identity_once() {
 }
 
 #[test]
+fn an_identity_that_many_want_at_once_is_made_once() {
+    let (_, registry) = registry();
+    let (made, agreed) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| registry.ensure(&device("d"), NOW).unwrap()))
+            .collect();
+        let results: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        let made = results.iter().filter(|(_, lsn)| lsn.is_some()).count();
+        (
+            made,
+            results.iter().all(|(entry, _)| *entry == results[0].0),
+        )
+    });
+    assert_eq!(made, 1);
+    assert!(agreed);
+}
+
+#[test]
 fn a_module_needs_its_device() {
     let (_, registry) = registry();
     assert!(matches!(
@@ -330,6 +348,23 @@ fn a_plain_device_may_show_its_key() {
                 .unwrap_err(),
             Denied::BadKey
         );
+    }
+}
+
+#[test]
+fn a_password_is_a_token_or_a_key() {
+    let (_, registry) = registry();
+    let d = device("d");
+    let (entry, _) = registry.ensure(&d, NOW).unwrap();
+    let token = token(&registry, &d, &d, hour());
+    let key = entry.auth.keys().unwrap().secondary.base64();
+    for password in [token.as_bytes(), key.as_bytes()] {
+        let credential = Credential::from_password(password);
+        registry.authenticate(&d, credential, NOW).unwrap();
+    }
+    for bad in [&b"\xff"[..], b"", b"SharedAccessSignature"] {
+        let denied = registry.authenticate(&d, Credential::from_password(bad), NOW);
+        assert_eq!(denied.unwrap_err(), Denied::BadKey);
     }
 }
 

@@ -7,6 +7,39 @@ use rustls::HandshakeKind;
 use super::*;
 use crate::Permit;
 
+/// A certificate of X.509 version 1 and its key, valid until 2126: `openssl x509 -req -signkey` makes such.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJTCBywIUNsPXTZFsARRSXj8dnD1DHbIyHHYwCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJb2xkIHN0eWxlMCAXDTI2MTEyNDA4NTEzM1oYDzIxMjYxMDMxMDg1MTMz
+WjAUMRIwEAYDVQQDDAlvbGQgc3R5bGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQEjLoxsQtjm0CJE2ynLUaRisVzFl8uQivL50iza88Mq2qyqznlwsOgpNTzHUuW
+y+NO8sT7Alkjj3qClHDR5puEMAoGCCqGSM49BAMCA0kAMEYCIQCiHX+DUSWz+Quj
+cuIlED/b872d7aDSh2D3OzN7HpMnyAIhALqOMMolkA4HeaZyvKioxr6xheVR56Y4
+Y3PZm/if6842
+-----END CERTIFICATE-----
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgh7n3hC7ECv6YY7mP
+eTy/oyhth+xecBCbvX0Y7x4wUoChRANCAAQEjLoxsQtjm0CJE2ynLUaRisVzFl8u
+QivL50iza88Mq2qyqznlwsOgpNTzHUuWy+NO8sT7Alkjj3qClHDR5puE
+-----END PRIVATE KEY-----
+";
+
+/// A client that shows a certificate whatever rustls thinks of it, and signs with a key.
+fn showing(
+    authority: &Authority,
+    clock: &Arc<TestClock>,
+    version: &'static SupportedProtocolVersion,
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(&client(&authority.trust_bundle(), clock, version, None));
+    let key = ring::sign::any_supported_type(key).unwrap();
+    let key = CertifiedKey::new(chain, key);
+    config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(key));
+    Arc::new(config)
+}
+
 fn device(id: &str) -> Identity {
     Identity::Device(DeviceId::new(id).unwrap())
 }
@@ -113,6 +146,44 @@ fn a_resumed_session_still_shows_its_client_certificate() {
             assert_eq!(connection.server.handshake_kind(), Some(kind));
             assert_eq!(connection.server.peer_certificates().unwrap(), chain);
         }
+    }
+}
+
+#[test]
+fn a_certificate_of_version_1_is_taken() {
+    let (_dir, clock, authority) = own();
+    let registry = registry(&authority);
+    let chain = vec![CertificateDer::from_pem_slice(VERSION_1.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(VERSION_1.as_bytes()).unwrap();
+    let auth = NewAuth::Thumbprints {
+        primary: Thumbprint::sha1(&chain[0]).to_string(),
+        secondary: None,
+    };
+    registry.add(&device("d"), auth, time(NOW)).unwrap();
+    for version in [&TLS12, &TLS13] {
+        let client = showing(&authority, &clock, version, chain.clone(), &key);
+        let connection = Connection::open(&authority.server_config(), &client, "edgegw").unwrap();
+        let shown = connection.server.peer_certificates().unwrap();
+        judge(&registry, &device("d"), shown, NOW).unwrap();
+    }
+}
+
+#[test]
+fn somebody_elses_certificate_does_not_pass_tls() {
+    let (_dir, clock, authority) = own();
+    let (chain, _) = self_signed("d");
+    let (_, key) = self_signed("d");
+    for version in [&TLS12, &TLS13] {
+        let client = showing(&authority, &clock, version, chain.clone(), &key);
+        let refused = Connection::open(&authority.server_config(), &client, "edgegw");
+        let error = refused.err().unwrap();
+        assert!(
+            matches!(
+                error,
+                rustls::Error::InvalidCertificate(rustls::CertificateError::BadSignature)
+            ),
+            "{error}"
+        );
     }
 }
 
