@@ -24,6 +24,7 @@ mod authority;
 mod credential;
 mod entry;
 mod environment;
+mod peer;
 mod registry;
 mod secret;
 mod thumbprint;
@@ -40,6 +41,7 @@ pub use environment::{
     ModuleEnvironment, WORKLOAD_API_VERSION, connection_string, debug_environment,
     module_environment,
 };
+pub use peer::{Peer, PeerAddress};
 pub use registry::{DamagedEntry, NewAuth, Registry, RegistryError, Watcher, Which};
 pub use secret::{InvalidKey, Secret};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
