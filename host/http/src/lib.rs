@@ -1,4 +1,4 @@
-//! HTTPS and WebSocket on one port, and the accept loop of every port with TLS.
+//! HTTPS and WebSocket on one port, the workload API, and the accept loop of every port with TLS.
 //!
 //! Called by the daemon, which opens the ports and hands in the heads that speak other protocols. Knows HTTP, TLS
 //! and WebSocket; what identities and keys are is `edge-identity`'s, what messages and methods are the hub's.
@@ -8,6 +8,7 @@
 //!   443  ─► Listener ── TLS ─► Gateway ─┬─ WebSocket ─────► StreamHead (MQTT)
 //!                                       ├─ methods ───────► Hub
 //!                                       └─ telemetry ─────► Hub
+//!   a socket per module ─► WorkloadServer ─► edge_identity::Workload
 //! ```
 //!
 //! Promises
@@ -27,7 +28,9 @@ mod stream;
 #[cfg(test)]
 mod support;
 mod websocket;
+mod workload;
 
 pub use gateway::{Gateway, GatewayConfig};
 pub use listener::{ListenError, Listener, ListenerConfig};
 pub use stream::{BoxedStream, ByteStream, Serving, StreamHead};
+pub use workload::{WorkloadConfig, WorkloadListenError, WorkloadServer, WorkloadSocket};
