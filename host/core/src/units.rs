@@ -167,8 +167,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `m` or `h`; several may follow one
-/// another (`1m30s`).
+/// Reads a span of time: a number and `ns`, `us`, `ms`, `s`, `m`, `h` or `d` (24 hours); several may
+/// follow one another (`1m30s`).
 ///
 /// # Errors
 /// Anything else, and spans of more than 2⁶⁴ nanoseconds.
@@ -192,6 +192,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
                 "s" => 1_000_000_000,
                 "m" => 60_000_000_000,
                 "h" => 3_600_000_000_000,
+                "d" => 86_400_000_000_000,
                 _ => return None,
             };
             let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -211,14 +212,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
     };
     parse().ok_or_else(|| ParseUnitError {
         text: text.to_owned(),
-        expected: "a span of time: expected a number and ns, us, ms, s, m or h, as in 500ms or 1m30s",
+        expected: "a span of time: expected a number and ns, us, ms, s, m, h or d, as in 500ms or 1m30s",
     })
 }
 
 /// Writes a span of time as [`parse_duration`] reads it, in the largest unit that keeps it whole.
 pub fn format_duration(span: Duration) -> String {
     let ns = span.as_nanos();
-    let units: [(&str, u128); 6] = [
+    let units: [(&str, u128); 7] = [
+        ("d", 86_400_000_000_000),
         ("h", 3_600_000_000_000),
         ("m", 60_000_000_000),
         ("s", 1_000_000_000),
@@ -300,6 +302,8 @@ mod tests {
             ("1m30s", 90_000),
             ("1.5s", 1_500),
             ("2h", 7_200_000),
+            ("90d", 7_776_000_000),
+            ("1d12h", 129_600_000),
         ] {
             assert_eq!(
                 parse_duration(text),
@@ -308,6 +312,7 @@ mod tests {
             );
         }
         assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");
+        assert_eq!(format_duration(Duration::from_secs(172_800)), "2d");
         for bad in ["", "5", "s", "5 s", "1.s.", "-1s", "9999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }

@@ -8,6 +8,7 @@
 //! What stands in a later file takes the place of what stands in an earlier one, key by key. All
 //! mistakes of all files are told at once; a file with a mistake gives no settings.
 
+mod connections;
 mod keys;
 mod read;
 
@@ -18,6 +19,10 @@ use edge_core::{ByteSize, DeviceId, limits};
 
 use crate::paths;
 
+pub use connections::{
+    CertificateSettings, HttpsSettings, LimitSettings, MqttSettings, TopicMapping, TopicRule,
+    TopicSettings, WorkloadSettings,
+};
 pub use read::{BadSettings, Mistake};
 
 /// Every key with its default and what it is for; reading it gives [`Settings::default`].
@@ -36,6 +41,18 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[hub]`.
     pub hub: HubSettings,
+    /// `[limits]`.
+    pub limits: LimitSettings,
+    /// `[mqtt]`.
+    pub mqtt: MqttSettings,
+    /// `[https]`.
+    pub https: HttpsSettings,
+    /// `[certificates]`.
+    pub certificates: CertificateSettings,
+    /// `[workload]`.
+    pub workload: WorkloadSettings,
+    /// `[topics]`.
+    pub topics: TopicSettings,
     /// `[metrics]`.
     pub metrics: MetricsSettings,
     /// `[wasm]`.
@@ -45,10 +62,31 @@ pub struct Settings {
 }
 
 /// `[device]`: who this is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceSettings {
     /// The device's name; none: the host's.
     pub name: Option<DeviceId>,
+    /// The name by which modules and devices reach it; none: see [`Settings::hostname`].
+    pub hostname: Option<String>,
+    /// The hub's name in tokens, user names and connection strings. Nobody connects to it.
+    pub hub_name: String,
+}
+
+impl DeviceSettings {
+    /// A name that no DNS will ever give to anybody (`.internal` is kept for private use), so that a
+    /// client which has no gateway name fails rather than reach a stranger. `.local` would be asked
+    /// for on the network by multicast.
+    const HUB_NAME: &str = "edge.internal";
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            hostname: None,
+            hub_name: Self::HUB_NAME.to_owned(),
+        }
+    }
 }
 
 /// `[management]`: the socket that commands talk to.
@@ -255,12 +293,46 @@ impl Settings {
         if let Some(name) = &self.device.name {
             return name.clone();
         }
-        let host = rustix::system::uname();
-        let host = host.nodename().to_string_lossy();
+        let host = host_name();
         DeviceId::new(host.split('.').next().unwrap_or_default())
             .or_else(|_| DeviceId::new("edge"))
             .expect("a word of letters is an id")
     }
+
+    /// The name by which modules and devices reach this one: the one set, else the host's. While
+    /// nothing listens beyond this machine that would be a name that leads elsewhere: `localhost`.
+    pub fn hostname(&self) -> String {
+        if let Some(name) = &self.device.hostname {
+            return name.clone();
+        }
+        let mut listening = self.mqtt.listen.iter().chain(&self.https.listen);
+        match listening.all(|at| at.ip().is_loopback()) {
+            true => "localhost".to_owned(),
+            false => Some(host_name())
+                .filter(|name| is_host_name(name))
+                .unwrap_or_else(|| "localhost".to_owned()),
+        }
+    }
+}
+
+/// What the host is called.
+fn host_name() -> String {
+    let host = rustix::system::uname();
+    host.nodename().to_string_lossy().into_owned()
+}
+
+/// Whether text is an IP address, or a DNS name as certificates can have it (RFC 1123): letters, digits
+/// and `-`, labels of up to 63 bytes, 253 in all.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.parse::<std::net::IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
 #[cfg(test)]

@@ -1,19 +1,47 @@
 //! The keys there are, and what each may hold.
+//!
+//! A reader of a value says everything that is wrong with it; of lists and sections in them, each part.
+
+mod topics;
+mod values;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use edge_core::{ByteSize, DeviceId, parse_duration};
+use edge_core::DeviceId;
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{Cache, RootMessages, Settings, UpstreamKind, WhenFull};
+use values::{
+    MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
+    mode, off_or, one_of, path, size, some, span, span_of, text, text_owned, wrong, yes_or_no,
+};
+
+pub(super) use values::{found, nearest};
+
+/// A value with its place in the file.
+type Value<'v> = Spanned<DeValue<'v>>;
+
+/// One thing that is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// Where it begins, in bytes from the start of the file.
+    pub(super) at: usize,
+    /// What follows the key, for values that have parts: `[1].publish[0]`.
+    pub(super) part: String,
+    /// What was found and what was expected.
+    pub(super) message: String,
+}
+
+/// Everything that is wrong with a value.
+pub(super) type Wrongs = Vec<Wrong>;
 
 /// A key with its place, and how its value gets into the settings.
 pub(super) struct Key {
     /// Section and name, joined by a dot.
     pub(super) path: &'static str,
     /// Says what was expected if the value is something else.
-    pub(super) set: fn(&mut Settings, &DeValue<'_>) -> Result<(), String>,
+    pub(super) set: fn(&mut Settings, &Value<'_>) -> Result<(), Wrongs>,
 }
 
 macro_rules! keys {
@@ -30,12 +58,14 @@ macro_rules! keys {
 }
 
 keys! {
-    "data" => data = some(folder);
+    "data" => data = some(path);
     "device.name" => device.name = some(device);
-    "management.socket" => management.socket = some(folder);
+    "device.hostname" => device.hostname = some(host_name);
+    "device.hub-name" => device.hub_name = host_name;
+    "management.socket" => management.socket = some(path);
     "management.mode" => management.mode = mode;
-    "management.group" => management.group = some(|v| Ok(text(v)?.to_owned()));
-    "store.path" => store.path = some(folder);
+    "management.group" => management.group = some(text_owned);
+    "store.path" => store.path = some(path);
     "store.limit" => store.limit = some(size(1 << 20, u64::MAX));
     "store.reserve" => store.reserve = size(0, u64::MAX);
     "store.when-full" => store.when_full = one_of(&[
@@ -48,13 +78,30 @@ keys! {
     "hub.twin-limit" => hub.twin_limit = size(1 << 10, 1 << 20);
     "hub.method-limit" => hub.method_limit = size(1 << 10, 1 << 20);
     "hub.time-to-live" => hub.time_to_live = span;
-    "metrics.listen" => metrics.listen = off_or(|text| {
-        text.parse().map_err(|_| format!("{text:?} is no address: expected one as in \"127.0.0.1:9600\", or \"off\""))
-    });
-    "wasm.workers" => wasm.workers = some(workers);
+    "limits.connections" => limits.connections = count(1, 1_000_000);
+    "mqtt.listen" => mqtt.listen = addresses;
+    "https.listen" => https.listen = addresses;
+    "certificates.names" => certificates.names = list(host_name);
+    "certificates.lifetime" => certificates.lifetime = span_of(MIN_LIFETIME, MAX_LIFETIME);
+    "certificates.ca-certificate" => certificates.ca_certificate = some(path);
+    "certificates.ca-key" => certificates.ca_key = some(path);
+    "certificates.certificate" => certificates.certificate = some(path);
+    "certificates.key" => certificates.key = some(path);
+    "certificates.trusted" => certificates.trusted = list(path);
+    "workload.dir" => workload.dir = some(path);
+    "workload.mode" => workload.mode = mode;
+    "workload.group" => workload.group = some(text_owned);
+    "workload.listen" => workload.listen = off_or(loopback);
+    "topics.listen" => topics.listen = addresses;
+    "topics.tls" => topics.tls = yes_or_no;
+    "topics.anonymous" => topics.anonymous = yes_or_no;
+    "topics.rules" => topics.rules = topics::rules;
+    "topics.mappings" => topics.mappings = topics::mappings;
+    "metrics.listen" => metrics.listen = off_or(address);
+    "wasm.workers" => wasm.workers = some(count(1, 1_024));
     "wasm.cache" => wasm.cache = |value| {
         let at = off_or(absolute)(value)?;
-        Ok::<_, String>(at.map_or(Cache::Off, Cache::At))
+        Ok::<_, Wrongs>(at.map_or(Cache::Off, Cache::At))
     };
     "upstream.kind" => upstream.kind = one_of(&[("none", UpstreamKind::None)]);
     "upstream.messages" => upstream.messages = one_of(&[
@@ -63,133 +110,41 @@ keys! {
     ]);
 }
 
-fn some<T>(
-    read: impl Fn(&DeValue<'_>) -> Result<T, String>,
-) -> impl Fn(&DeValue<'_>) -> Result<Option<T>, String> {
-    move |value| read(value).map(Some)
+fn device(value: &Value<'_>) -> Result<DeviceId, Wrongs> {
+    DeviceId::new(text(value)?).or_else(|error| wrong(value, error.to_string()))
 }
 
-fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    match value.as_str() {
-        Some("") => Err("expected some text, found none".to_owned()),
-        Some(text) => Ok(text),
-        None => Err(format!("expected text in quotes, found {}", found(value))),
-    }
-}
-
-/// What a value is, for messages.
-pub(super) fn found(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::Integer(number) => format!("the number {number}"),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Table(_) => "a section".to_owned(),
-        other => format!("a value of type {}", other.type_str()),
-    }
-}
-
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    // A daemon has no folder of its own that a path could be relative to.
-    match path.is_absolute() {
-        true => Ok(path),
-        false => Err(format!(
-            "{text:?} is relative: expected a path from / on, as in \"/{text}\""
-        )),
-    }
-}
-
-fn folder(value: &DeValue<'_>) -> Result<PathBuf, String> {
-    absolute(text(value)?)
-}
-
-fn device(value: &DeValue<'_>) -> Result<DeviceId, String> {
-    DeviceId::new(text(value)?).map_err(|error| error.to_string())
-}
-
-fn mode(value: &DeValue<'_>) -> Result<u32, String> {
-    let wrong = || "expected the file mode in quotes, in octal digits, as in \"0660\"".to_owned();
-    let text = value.as_str().ok_or_else(wrong)?;
-    let mode = u32::from_str_radix(text, 8).map_err(|_| wrong())?;
-    match mode & !0o777 {
-        0 if mode & 0o600 == 0o600 => Ok(mode),
-        0 => Err(
-            "its owner cannot use the socket with this mode: expected 06 or more, as in \"0660\""
-                .to_owned(),
-        ),
-        _ => Err(wrong()),
-    }
-}
-
-fn size(least: u64, most: u64) -> impl Fn(&DeValue<'_>) -> Result<ByteSize, String> {
-    move |value| {
-        let DeValue::String(text) = value else {
-            return Err(format!(
-                "expected a size in quotes, as in \"32MiB\", found {}",
-                found(value)
-            ));
-        };
-        let size: ByteSize = text
-            .parse()
-            .map_err(|error: edge_core::ParseUnitError| error.to_string())?;
-        if size.0 < least {
-            return Err(format!(
-                "expected at least {}, found {size}",
-                ByteSize(least)
+/// What is wrong with settings as a whole, by the key that is to be changed.
+pub(super) fn check(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut wrong = Vec::new();
+    let files = &settings.certificates;
+    let mut pair = |names: [&'static str; 2], files: [&Option<PathBuf>; 2]| {
+        if let [Some(_), None] | [None, Some(_)] = files {
+            let (there, other) = match files[0] {
+                Some(_) => (names[0], names[1]),
+                None => (names[1], names[0]),
+            };
+            wrong.push((
+                there,
+                format!("{other} is missing: the two belong together"),
             ));
         }
-        if size.0 > most {
-            return Err(format!("expected at most {}, found {size}", ByteSize(most)));
-        }
-        Ok(size)
-    }
-}
-
-fn span(value: &DeValue<'_>) -> Result<Duration, String> {
-    let DeValue::String(text) = value else {
-        return Err(format!(
-            "expected a span of time in quotes, as in \"30s\", found {}",
-            found(value)
-        ));
     };
-    let span = parse_duration(text).map_err(|error| error.to_string())?;
-    match span.is_zero() {
-        true => Err("expected more than nothing".to_owned()),
-        false => Ok(span),
+    pair(
+        ["certificates.ca-certificate", "certificates.ca-key"],
+        [&files.ca_certificate, &files.ca_key],
+    );
+    pair(
+        ["certificates.certificate", "certificates.key"],
+        [&files.certificate, &files.key],
+    );
+    if files.ca_certificate.is_some() && files.certificate.is_some() {
+        wrong.push((
+            "certificates.certificate",
+            "there is a CA of yours, which issues this one: take away certificates.certificate and \
+             certificates.key, or certificates.ca-certificate and certificates.ca-key"
+                .to_owned(),
+        ));
     }
-}
-
-fn workers(value: &DeValue<'_>) -> Result<usize, String> {
-    const MOST: usize = 1_024;
-    let wrong = || format!("expected a number from 1 to {MOST}, found {}", found(value));
-    let number = value.as_integer().ok_or_else(wrong)?;
-    usize::from_str_radix(number.as_str(), number.radix())
-        .ok()
-        .filter(|number| (1..=MOST).contains(number))
-        .ok_or_else(wrong)
-}
-
-fn off_or<T>(
-    read: impl Fn(&str) -> Result<T, String>,
-) -> impl Fn(&DeValue<'_>) -> Result<Option<T>, String> {
-    move |value| match text(value)? {
-        "off" => Ok(None),
-        text => read(text).map(Some),
-    }
-}
-
-fn one_of<T: Copy>(words: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
-    move |value| {
-        let known = || {
-            let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            words.join(" or ")
-        };
-        let written = value
-            .as_str()
-            .ok_or_else(|| format!("expected {}, found {}", known(), found(value)))?;
-        words
-            .iter()
-            .find(|(word, _)| *word == written)
-            .map(|(_, meant)| *meant)
-            .ok_or_else(|| format!("expected {}, found {written:?}", known()))
-    }
+    wrong
 }

@@ -1,5 +1,6 @@
 //! From files to settings, and every mistake on the way.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::keys::{KEYS, found};
+use super::keys::{KEYS, check, found, nearest};
 
 /// Largest file that is read as configuration.
 const MAX_FILE: u64 = 1 << 20;
@@ -68,10 +69,21 @@ pub(super) fn text(name: &str, text: &str) -> Result<Settings, BadSettings> {
 struct Reader {
     settings: Settings,
     mistakes: Vec<Mistake>,
+    /// Where each key was set last: what does not go together is told there.
+    places: HashMap<&'static str, Mistake>,
 }
 
 impl Reader {
-    fn finish(self) -> Result<Settings, BadSettings> {
+    fn finish(mut self) -> Result<Settings, BadSettings> {
+        // What is missing because it was wrong is told once.
+        if self.mistakes.is_empty() {
+            let wrong = check(&self.settings).into_iter();
+            let placed = wrong.filter_map(|(key, message)| {
+                let place = self.places.get(key)?.clone();
+                Some(Mistake { message, ..place })
+            });
+            self.mistakes.extend(placed);
+        }
         match self.mistakes.is_empty() {
             true => Ok(self.settings),
             false => Err(BadSettings(self.mistakes)),
@@ -153,10 +165,16 @@ impl Reader {
 
     fn entry(&mut self, place: &Place<'_>, path: String, at: usize, value: &Spanned<DeValue<'_>>) {
         if let Some(key) = KEYS.iter().find(|key| key.path == path) {
-            if let Err(message) = (key.set)(&mut self.settings, value.get_ref()) {
-                self.mistakes
-                    .push(place.mistake(value.span().start, path, message));
-            }
+            let start = value.span().start;
+            let here = place.mistake(start, path.clone(), String::new());
+            self.places.insert(key.path, here);
+            let wrongs = (key.set)(&mut self.settings, value).err();
+            let mut wrongs = wrongs.unwrap_or_default();
+            // In the order of the file, which is not that of their sections.
+            wrongs.sort_by_key(|wrong| wrong.at);
+            self.mistakes.extend(wrongs.into_iter().map(|wrong| {
+                place.mistake(wrong.at, format!("{path}{}", wrong.part), wrong.message)
+            }));
             return;
         }
         let section = format!("{path}.");
@@ -189,26 +207,26 @@ fn unknown(path: &str) -> String {
     };
     let mut known: Vec<&str> = KEYS.iter().filter_map(|key| within(key.path)).collect();
     known.dedup();
-    let near = known
+    let near = nearest(name, known.iter().copied());
+    // Keys that are right but for their section.
+    let elsewhere: Vec<String> = KEYS
         .iter()
-        .map(|word| (strsim::damerau_levenshtein(name, word), *word))
-        .filter(|(distance, word)| *distance <= (name.len().max(word.len()) / 3).clamp(1, 3))
-        .min();
-    // A key that is right but for its section.
-    let elsewhere = KEYS.iter().find(|key| {
-        key.path
-            .rsplit_once('.')
-            .is_some_and(|(_, known)| known == name)
-    });
-    match (near, elsewhere) {
-        (Some((_, word)), _) => format!("there is no key {name:?}: did you mean {word:?}?"),
-        (None, Some(key)) => format!(
-            "there is no key {name:?} here: did you mean {:?}?",
+        .filter(|key| {
             key.path
-        ),
-        (None, None) => format!(
+                .rsplit_once('.')
+                .is_some_and(|(_, last)| last == name)
+        })
+        .map(|key| format!("{:?}", key.path))
+        .collect();
+    match (near, elsewhere.as_slice()) {
+        (Some(word), _) => format!("there is no key {name:?}: did you mean {word:?}?"),
+        (None, []) => format!(
             "there is no key {name:?}: known here are {}",
             known.join(", ")
+        ),
+        (None, elsewhere) => format!(
+            "there is no key {name:?} here: did you mean {}?",
+            elsewhere.join(" or ")
         ),
     }
 }

@@ -14,7 +14,7 @@ fn the_default_file_says_what_holds_without_it() {
 #[test]
 fn the_default_file_names_every_key() {
     // With the marks of keys without a fixed default taken away, it must name all keys that there
-    // are, and each of its examples must be valid.
+    // are, and each of its examples must be valid, though two of them do not go together.
     let all: String = DEFAULT_FILE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -29,7 +29,9 @@ fn the_default_file_names_every_key() {
         })
         .fold(String::new(), |text, line| text + line + "\n");
     let table = toml::de::DeTable::parse(&all).expect("it is TOML");
-    read::text("default.toml", &all).expect("its examples are valid");
+    let BadSettings(mistakes) = read::text("default.toml", &all).expect_err("two CAs");
+    let keys: Vec<_> = mistakes.iter().map(|mistake| &*mistake.key).collect();
+    assert_eq!(keys, ["certificates.certificate"], "{mistakes:#?}");
     for key in KEYS {
         let mut at = Some(table.get_ref());
         let (sections, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
@@ -133,7 +135,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
     assert!(
         mistakes[0]
             .message
-            .contains("did you mean \"metrics.listen\"?"),
+            .contains("did you mean \"mqtt.listen\" or \"https.listen\""),
         "{mistakes:#?}"
     );
 }
@@ -148,4 +150,133 @@ fn a_file_that_is_named_and_not_there_is_a_mistake() {
             .starts_with("/not/there.toml: error: cannot be read"),
         "{mistakes:#?}"
     );
+}
+
+#[test]
+fn several_addresses_and_none_are_both_addresses() {
+    let listen = |value: &str| {
+        let text = format!("mqtt.listen = {value}\n");
+        read::text("c.toml", &text).map(|settings| settings.mqtt.listen)
+    };
+    let two = listen("[\"0.0.0.0:8883\", \"[::]:8883\"]").expect("addresses");
+    assert_eq!(two.len(), 2);
+    assert_eq!(listen("\"off\""), Ok(Vec::new()));
+    assert_eq!(listen("[]"), Ok(Vec::new()));
+    let BadSettings(mistakes) = listen("[\"a\", \"127.0.0.1:1\", 5]").expect_err("two are wrong");
+    let told: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| (&*mistake.key, mistake.column))
+        .collect();
+    assert_eq!(told, [("mqtt.listen[0]", 16), ("mqtt.listen[2]", 36)]);
+}
+
+#[test]
+fn every_mistake_in_topics_is_told_with_its_place() {
+    let text = "[topics]\nlisten = \"off\"\n\
+                [[topics.rules]]\nidentity = \"press-*\"\npublish = [\"plant/{device}/#\", \"a/#/b\"]\n\
+                [[topics.rules]]\npublsh = []\nsubscribe = [\"plant/{machine}\"]\n\
+                [[topics.mappings]]\ntopic = \"$iothub/x\"\n\
+                [[topics.mappings]]\ntopic = \"{m}/x/{m}\"\noutput = \"a/b\"\n";
+    let BadSettings(mistakes) = read::text("c.toml", text).expect_err("it is wrong");
+    let told: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+    let expected = [
+        (
+            "c.toml:5:33: error: \"a/#/b\": # is the last level",
+            "(topics.rules[0].publish[1])",
+        ),
+        (
+            "c.toml:6:1: error: identity is missing",
+            "(topics.rules[1])",
+        ),
+        (
+            "c.toml:7:1: error: there is no key \"publsh\": did you mean \"publish\"?",
+            "(topics.rules[1].publsh)",
+        ),
+        (
+            "c.toml:8:14: error: \"plant/{machine}\": there is no placeholder {machine}",
+            "(topics.rules[1].subscribe[0])",
+        ),
+        (
+            "c.toml:10:9: error: \"$iothub/x\": topics that begin with $",
+            "(topics.mappings[0].topic)",
+        ),
+        (
+            "c.toml:12:9: error: \"{m}/x/{m}\": the placeholder {m} is there twice",
+            "(topics.mappings[1].topic)",
+        ),
+        (
+            "c.toml:13:10: error: \"a/b\" is no name of an output",
+            "(topics.mappings[1].output)",
+        ),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, (start, end)) in told.iter().zip(expected) {
+        assert!(
+            told.starts_with(start) && told.ends_with(end),
+            "{told} is not {start} … {end}"
+        );
+    }
+}
+
+#[test]
+fn topics_are_read_whole() {
+    let text = "topics.listen = \"127.0.0.1:1883\"\ntopics.tls = false\ntopics.anonymous = true\n\
+                [[topics.rules]]\nidentity = \"$anonymous\"\nsubscribe = [\"news/+\"]\n\
+                [[topics.mappings]]\ntopic = \"plant/{machine}/#\"\noutput = \"raw\"\n";
+    let topics = read::text("c.toml", text).expect("it is right").topics;
+    assert!(!topics.tls && topics.anonymous);
+    let rule = TopicRule {
+        identity: "$anonymous".to_owned(),
+        publish: Vec::new(),
+        subscribe: vec!["news/+".to_owned()],
+    };
+    assert_eq!(topics.rules, [rule]);
+    let mapping = TopicMapping {
+        topic: "plant/{machine}/#".to_owned(),
+        output: Some("raw".to_owned()),
+    };
+    assert_eq!(topics.mappings, [mapping]);
+}
+
+#[test]
+fn files_that_belong_together_are_missed() {
+    let text = "[certificates]\nca-key = \"/k\"\nlifetime = \"1s\"\n";
+    let BadSettings(mistakes) = read::text("c.toml", text).expect_err("it is wrong");
+    // What does not go together is told when each by itself is right.
+    assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
+    assert!(
+        mistakes[0].message.contains("expected 10m to 820d"),
+        "{mistakes:#?}"
+    );
+    let text = "[certificates]\nca-key = \"/k\"\n[workload]\nlisten = \"off\"\n";
+    let BadSettings(mistakes) = read::text("c.toml", text).expect_err("it is wrong");
+    assert_eq!(
+        mistakes[0].to_string(),
+        "c.toml:2:10: error: certificates.ca-certificate is missing: the two belong together (certificates.ca-key)"
+    );
+}
+
+#[test]
+fn the_workload_api_is_for_this_machine_alone() {
+    let BadSettings(mistakes) =
+        read::text("c.toml", "workload.listen = \"0.0.0.0:15580\"\n").expect_err("it is wrong");
+    assert!(
+        mistakes[0].message.contains("can be reached from outside"),
+        "{mistakes:#?}"
+    );
+}
+
+#[test]
+fn a_device_that_nobody_reaches_is_localhost() {
+    let hostname = |text: &str| read::text("c.toml", text).expect("it is right").hostname();
+    assert_eq!(hostname(""), "localhost");
+    assert_eq!(
+        hostname("device.hostname = \"press-7.example\"\n"),
+        "press-7.example"
+    );
+    let open = hostname("mqtt.listen = \"0.0.0.0:8883\"\n");
+    assert!(is_host_name(&open), "{open}");
+    for bad in ["a b", "-a", "a..b", "a_b", ""] {
+        assert!(!is_host_name(bad), "{bad:?}");
+    }
 }
