@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::{CertificateFault, ChainVerifier, Denied, Secret};
 
 mod ca;
+mod details;
 mod error;
 mod files;
 mod material;
@@ -43,6 +44,7 @@ mod tests;
 mod tls;
 
 use ca::Name;
+pub use details::{CertificateDetails, certificate_details, certificates_of};
 pub use error::{AuthorityError, IssueError};
 #[cfg(test)]
 pub(crate) use parse::names;

@@ -32,8 +32,8 @@ mod token;
 mod workload;
 
 pub use authority::{
-    Authority, AuthorityConfig, AuthorityError, CommonName, Issue, IssueError, Issued, Kind,
-    MAX_LIFETIME, Renewal, Source,
+    Authority, AuthorityConfig, AuthorityError, CertificateDetails, CommonName, Issue, IssueError,
+    Issued, Kind, MAX_LIFETIME, Renewal, Source, certificate_details, certificates_of,
 };
 pub use credential::{CertificateFault, ChainVerifier, Credential, Denied, Permit};
 pub use entry::{Auth, Entry, GenerationId, Status, SymmetricKeys, Thumbprints};
