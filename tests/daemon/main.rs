@@ -9,6 +9,7 @@ mod support;
 mod commands;
 mod compile;
 mod deploying;
+mod identities;
 mod letters;
 mod settings;
 mod starting;

@@ -14,6 +14,10 @@ use tempfile::{TempDir, tempdir};
 
 use super::{Edge, Output, PATIENCE, Running, edge, sample_as};
 
+/// No port that another test could have.
+const PORTS: &str =
+    "metrics.listen = \"127.0.0.1:0\"\nmqtt.listen = \"off\"\nhttps.listen = \"off\"\n";
+
 /// A running daemon and its directory.
 pub struct Daemon {
     dir: TempDir,
@@ -21,7 +25,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon with an empty data directory, and metrics at a port of its own.
+    /// A daemon with an empty data directory, metrics at a port of its own, and no other port.
     pub fn start() -> Self {
         Self::with("")
     }
@@ -32,8 +36,11 @@ impl Daemon {
             dir: tempdir().unwrap(),
             running: None,
         };
-        let settings = format!("metrics.listen = \"127.0.0.1:0\"\n{settings}");
-        fs::write(daemon.config(), settings).unwrap();
+        // What a test sets itself takes the place of these.
+        let drop_ins = daemon.dir.path().join("config.d");
+        fs::create_dir(&drop_ins).unwrap();
+        fs::write(drop_ins.join("test.toml"), settings).unwrap();
+        fs::write(daemon.config(), PORTS).unwrap();
         daemon.again();
         daemon
     }

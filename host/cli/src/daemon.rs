@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use edge_core::{Message, ModuleId};
 use edge_daemon::settings::{DEFAULT_FILE, Settings};
-use edge_daemon::types::MessageInfo;
+use edge_daemon::types::{ListenerInfo, MessageInfo};
 use edge_daemon::{
     Compiler, DaemonConfig, DaemonError, DataDirError, DeviceError, Ended, Level, LogSink,
     SocketError, Take,
@@ -88,8 +88,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         if let Some(at) = ready.metrics {
             say(&format!("edge: metrics http://{at}/metrics"));
         }
+        let at = |listener: &ListenerInfo| format!(", {} {}", listener.name, listener.address);
+        let listening: String = ready.listeners.iter().map(at).collect();
         say(&format!(
-            "edge: ready: device {}, management socket {}",
+            "edge: ready: device {}, management socket {}{listening}",
             ready.device,
             ready.socket.display()
         ));
@@ -127,7 +129,10 @@ fn code(error: &DaemonError) -> Code {
     match error {
         DaemonError::Data(DataDirError::InUse { .. })
         | DaemonError::Socket(SocketError::InUse(_)) => Code::InUse,
-        DaemonError::Socket(SocketError::NoGroup(_) | SocketError::NoSocket(_)) => Code::Settings,
+        DaemonError::Socket(SocketError::NoGroup(_) | SocketError::NoSocket(_))
+        | DaemonError::Device(DeviceError::Certificates(_) | DeviceError::NoGroup(_)) => {
+            Code::Settings
+        }
         DaemonError::Store(_) | DaemonError::Device(DeviceError::Store { .. }) => Code::Store,
         DaemonError::Fault(_) => Code::Incomplete,
         _ => Code::Usage,

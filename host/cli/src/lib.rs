@@ -4,12 +4,14 @@
 //! daemon through its client, and answers into text; they decide nothing.
 
 mod apply;
+mod certificates;
 mod compile;
 mod componentize;
 mod daemon;
 mod dead_letters;
 mod exit;
 mod explain;
+mod identity;
 mod list;
 mod logs;
 mod method;
@@ -61,10 +63,14 @@ enum Command {
     Send(send::Args),
     /// List, show, replay or drop messages that were given up.
     DeadLetters(dead_letters::Args),
-    /// Show or change a module's twin.
+    /// Show, change or watch the twin of a module or device.
     Twin(twin::Args),
-    /// Call a method of a module.
+    /// Call a method of a module or device.
     Method(method::Args),
+    /// List, make, change and remove the devices and modules that may connect.
+    Identity(identity::Args),
+    /// List the certificates of the device, or print what clients are to trust.
+    Certificates(certificates::Args),
     /// Show rates, queues and modules as they change.
     Top(top::Args),
     /// Say, part by part, why routes take a message or not.
@@ -107,6 +113,8 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(args),
         Command::Twin(args) => twin::run(args),
         Command::Method(args) => method::run(args),
+        Command::Identity(args) => identity::run(args),
+        Command::Certificates(args) => certificates::run(args),
         Command::Top(args) => top::run(args),
         Command::Explain(args) => explain::run(args),
         Command::New(args) => new::run(args).map_err(Exit::usage),

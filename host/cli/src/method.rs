@@ -1,4 +1,4 @@
-//! `edge method`: call a method of a module.
+//! `edge method`: call a method of a module or device.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,12 @@ use crate::exit::Exit;
 use crate::output;
 use crate::remote::Target;
 
-/// Call a method of a module and print its answer, whatever its status.
+/// Call a method of a module or device and print its answer, whatever its status.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The module.
-    module: String,
+    /// A module of this device, DEVICE, or DEVICE/MODULE.
+    #[arg(value_name = "TARGET")]
+    identity: String,
     /// The method.
     name: String,
     /// What it gets, as JSON.
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// How long to wait for the answer, at most 5m.
     #[arg(long, value_name = "SPAN", value_parser = seconds, default_value = "30s")]
     timeout: u64,
+    /// How long to wait for a target that is not there yet, at most 5m.
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
+    connect_timeout: Option<u64>,
     /// Print JSON on one line.
     #[arg(long)]
     json: bool,
@@ -44,9 +48,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let request = MethodRequest {
         payload: args.payload,
         timeout_seconds: Some(args.timeout),
+        connect_timeout_seconds: args.connect_timeout,
     };
     args.target.run(async |client| {
-        let answer = client.method(&args.module, &args.name, &request).await?;
+        let answer = client.method(&args.identity, &args.name, &request).await?;
         match args.json {
             true => output::json(&answer)?,
             false => output::line(&format!("{}: {}", answer.status, answer.payload))?,

@@ -52,9 +52,8 @@ impl From<ClientError> for Exit {
                     say(mistake);
                 }
                 match body.code.as_str() {
-                    "bad-request" | "bad-manifest" | "not-found" | "too-large" | "no-such-call" => {
-                        Self::usage(error)
-                    }
+                    "bad-request" | "bad-manifest" | "not-found" | "already-there"
+                    | "own-identity" | "too-large" | "no-such-call" => Self::usage(error),
                     _ => Self::incomplete(error),
                 }
             }

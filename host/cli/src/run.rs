@@ -6,9 +6,12 @@
 //!   --timer, --twin, --method                            module logs, rejected messages ─► stderr
 //! ```
 //!
+//! With `--as` none of this: a process of this machine becomes a module of a running daemon.
+//!
 //! It ends when its input has and every message is handled; with timers or services, when those do,
 //! at `--for` or at Ctrl-C.
 
+mod act;
 mod args;
 mod deployment;
 mod input;
@@ -62,6 +65,9 @@ enum Drained {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
+    if let Some(module) = &args.acting.module {
+        return act::run(&args.acting, module);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

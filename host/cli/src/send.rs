@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use edge_daemon::types::SendRequest;
+use edge_core::parse_duration;
+use edge_daemon::types::{Outcome, SendRequest};
 
 use crate::exit::{Code, Exit, say};
 use crate::output;
@@ -18,13 +19,27 @@ pub(crate) struct Args {
     /// Where it goes, past the routes: MODULE/INPUT or $upstream.
     #[arg(
         value_name = "ENDPOINT",
-        required_unless_present = "from",
-        conflicts_with = "from"
+        required_unless_present_any = ["from", "device"],
+        conflicts_with_all = ["from", "device"]
     )]
     to: Option<String>,
     /// Where it comes from, through the routes: MODULE, MODULE/OUTPUT, or $device.
     #[arg(long, value_name = "SOURCE")]
     from: Option<String>,
+    /// A device behind this one; the message waits for it while it sleeps.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "from")]
+    device: Option<String>,
+    /// Return when the device has acknowledged the message, or it has expired; at the latest after this
+    /// time, 1m if none is given.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        value_parser = seconds,
+        num_args = 0..=1,
+        default_missing_value = "1m",
+        conflicts_with_all = ["to", "from"]
+    )]
+    wait: Option<u64>,
     /// The body.
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     body: Option<String>,
@@ -53,12 +68,27 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
             true => output::json(&sent)?,
             false => output::line(&sent.id)?,
         }
+        if let Some(outcome) = sent.outcome {
+            return told(outcome);
+        }
         if sent.queues == 0 {
             say("no route takes this message: it was dropped; `edge explain` says why");
             return Ok(Code::Incomplete.into());
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What became of a message that was waited for.
+fn told(outcome: Outcome) -> Result<ExitCode, Exit> {
+    say(match outcome {
+        Outcome::Acknowledged => return Ok(ExitCode::SUCCESS),
+        Outcome::Rejected => "the device refused the message; it is a dead letter",
+        Outcome::GivenUp => "the message was given up; it is a dead letter",
+        Outcome::Expired => "the message expired before the device took it",
+        Outcome::Waiting => "the device has not taken the message yet; it waits for it",
+    });
+    Ok(Code::Incomplete.into())
 }
 
 fn request(args: &Args) -> anyhow::Result<SendRequest> {
@@ -76,6 +106,8 @@ fn request(args: &Args) -> anyhow::Result<SendRequest> {
     let mut request = SendRequest::new(&body);
     request.to = args.to.clone();
     request.from = args.from.clone();
+    request.device = args.device.clone();
+    request.wait_seconds = args.wait;
     for pair in &args.property {
         let (name, value) = split(pair, "--property")?;
         request.properties.insert(name, value);
@@ -88,6 +120,11 @@ fn request(args: &Args) -> anyhow::Result<SendRequest> {
         };
     }
     Ok(request)
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    Ok(span.as_secs().max(1))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

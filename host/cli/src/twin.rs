@@ -1,16 +1,16 @@
-//! `edge twin`: what is wanted of a module, and what it says of itself.
+//! `edge twin`: what is wanted of a module or device, and what it says of itself.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edge_daemon::types::TwinSection;
+use edge_daemon::types::{Twin, TwinSection};
 use serde_json::{Map, Value};
 
 use crate::exit::Exit;
 use crate::output;
 use crate::remote::Target;
 
-/// Show or change a module's twin.
+/// Show, change or watch the twin of a module or device.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,12 +24,15 @@ enum Command {
     /// Merge a patch into the desired properties; the next `edge apply` of another deployment sets
     /// them anew.
     Set(Set),
+    /// Show both halves now and whenever they changed, until Ctrl-C.
+    Watch(Get),
 }
 
 #[derive(clap::Args, Debug)]
 struct Get {
-    /// The module.
-    module: String,
+    /// A module of this device, DEVICE, or DEVICE/MODULE.
+    #[arg(value_name = "TARGET")]
+    identity: String,
     /// Print JSON on one line.
     #[arg(long)]
     json: bool,
@@ -39,11 +42,15 @@ struct Get {
 
 #[derive(clap::Args, Debug)]
 struct Set {
-    /// The module.
-    module: String,
+    /// A module of this device, DEVICE, or DEVICE/MODULE.
+    #[arg(value_name = "TARGET")]
+    identity: String,
     /// A JSON object; null takes a property away.
     #[arg(value_parser = object)]
     patch: Patch,
+    /// Make it all that is wanted, rather than merge it.
+    #[arg(long)]
+    replace: bool,
     /// Print JSON on one line.
     #[arg(long)]
     json: bool,
@@ -66,18 +73,23 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         Command::Get(args) => {
             let twin = args
                 .target
-                .run(async |client| Ok(client.twin(&args.module).await?))?;
-            match args.json {
-                true => output::json(&twin)?,
-                false => {
-                    section("desired", &twin.desired)?;
-                    section("reported", &twin.reported)?;
-                }
-            }
+                .run(async |client| Ok(client.twin(&args.identity).await?))?;
+            show(&twin, args.json)?;
         }
+        Command::Watch(args) => args.target.run(async |client| {
+            let mut twins = client.watch_twin(&args.identity).await?;
+            while let Some(twin) = twins.next().await? {
+                show(&twin, args.json)?;
+            }
+            Ok(())
+        })?,
         Command::Set(args) => {
             let set = async |client: edge_daemon::Client| {
-                Ok(client.set_twin(&args.module, &args.patch.0).await?)
+                let (identity, patch) = (&args.identity, &args.patch.0);
+                Ok(match args.replace {
+                    true => client.replace_twin(identity, patch).await?,
+                    false => client.set_twin(identity, patch).await?,
+                })
             };
             let desired = args.target.run(set)?;
             match args.json {
@@ -87,6 +99,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(twin: &Twin, json: bool) -> Result<(), Exit> {
+    if json {
+        return output::json(twin);
+    }
+    section("desired", &twin.desired)?;
+    section("reported", &twin.reported)
 }
 
 fn section(name: &str, section: &TwinSection) -> Result<(), Exit> {

@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use crate::device::Device;
 
 pub(crate) use error::ApiError;
-pub(crate) use socket::Socket;
 pub use socket::SocketError;
+pub(crate) use socket::{Socket, group_id};
 
 /// Largest manifest.
 const MANIFEST_LIMIT: usize = 8 << 20;
@@ -41,6 +41,7 @@ pub(crate) struct Api {
     pub(crate) device: Arc<Device>,
     pub(crate) data: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) listeners: Vec<types::ListenerInfo>,
     /// Turns true when the daemon stops; streams end then.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) message_limit: u64,
@@ -65,9 +66,25 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/dead-letters/replay", post(calls::replay))
         .route("/v1/dead-letters/drop", post(calls::drop_letters))
         .route("/v1/dead-letters/{number}", get(calls::letter))
-        .route("/v1/twins/{module}", get(calls::twin))
-        .route("/v1/twins/{module}/desired", patch(calls::set_twin))
-        .route("/v1/methods/{module}/{name}", post(calls::method))
+        .route("/v1/twins/{identity}", get(calls::twin))
+        .route(
+            "/v1/twins/{identity}/desired",
+            patch(calls::set_twin).put(calls::replace_twin),
+        )
+        .route("/v1/methods/{identity}/{name}", post(calls::method))
+        .route(
+            "/v1/identities",
+            get(calls::identities).post(calls::add_identity),
+        )
+        .route(
+            "/v1/identities/{identity}",
+            get(calls::identity)
+                .patch(calls::change_identity)
+                .delete(calls::remove_identity),
+        )
+        .route("/v1/identities/{identity}/rotate", post(calls::rotate_keys))
+        .route("/v1/environments/{module}", get(calls::environment))
+        .route("/v1/certificates", get(calls::certificates))
         .route("/v1/metrics", get(calls::metrics));
     limit::at_most(manifests, MANIFEST_LIMIT)
         .merge(limit::at_most(

@@ -2,6 +2,7 @@
 //!
 //! Called by commands. One connection for each call. Dropping a stream ends it in the daemon, too.
 
+mod identities;
 mod stream;
 
 use std::io;
@@ -255,39 +256,61 @@ impl Client {
             .await
     }
 
-    /// A module's twin.
+    /// A twin: of a module of the device, a device, or `device/module`.
     ///
     /// # Errors
-    /// There is no such module.
-    pub async fn twin(&self, module: &str) -> Result<Twin, ClientError> {
-        self.call(Method::GET, &format!("/v1/twins/{}", word(module)), NOTHING)
-            .await
+    /// There is no such identity.
+    pub async fn twin(&self, identity: &str) -> Result<Twin, ClientError> {
+        let path = format!("/v1/twins/{}", word(identity));
+        self.call(Method::GET, &path, NOTHING).await
     }
 
-    /// Merges a patch into what is wanted of a module.
+    /// A twin now, and whenever it changed.
     ///
     /// # Errors
-    /// There is no such module, or the patch is no twin.
+    /// There is no such identity.
+    pub async fn watch_twin(&self, identity: &str) -> Result<Stream<Twin>, ClientError> {
+        let path = format!("/v1/twins/{}?follow=true", word(identity));
+        self.stream(&path).await
+    }
+
+    /// Merges a patch into what is wanted.
+    ///
+    /// # Errors
+    /// There is no such identity, or the patch is no twin.
     pub async fn set_twin(
         &self,
-        module: &str,
+        identity: &str,
         patch: &Map<String, Value>,
     ) -> Result<TwinSection, ClientError> {
-        let path = format!("/v1/twins/{}/desired", word(module));
+        let path = format!("/v1/twins/{}/desired", word(identity));
         self.call(Method::PATCH, &path, Some(patch)).await
     }
 
-    /// Calls a method of a module.
+    /// Makes these properties all that is wanted.
+    ///
+    /// # Errors
+    /// There is no such identity, or they are no twin.
+    pub async fn replace_twin(
+        &self,
+        identity: &str,
+        wanted: &Map<String, Value>,
+    ) -> Result<TwinSection, ClientError> {
+        let path = format!("/v1/twins/{}/desired", word(identity));
+        self.call(Method::PUT, &path, Some(wanted)).await
+    }
+
+    /// Calls a method.
     ///
     /// # Errors
     /// No answer.
     pub async fn method(
         &self,
-        module: &str,
+        identity: &str,
         name: &str,
         request: &MethodRequest,
     ) -> Result<MethodAnswer, ClientError> {
-        let path = format!("/v1/methods/{}/{}", word(module), word(name));
+        let path = format!("/v1/methods/{}/{}", word(identity), word(name));
         self.call(Method::POST, &path, Some(request)).await
     }
 

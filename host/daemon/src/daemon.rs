@@ -1,14 +1,16 @@
 //! The daemon: takes the data directory, starts the device, offers it to commands, and ends in order.
 //!
 //! ```text
-//!   data directory, socket taken ─► store, hub, runtimes, agent ─► metrics ─► ready
+//!   data directory, socket taken ─► store, hub, identities, runtimes, agent ─► ports, metrics ─► ready
 //!                                                                              │ SIGTERM, SIGINT
-//!   closed ◄─ store flushed ◄─ calls end ◄─ upstream ends ◄─ modules stopped ◄─┘ a second one: at once
+//!   closed ◄─ store flushed ◄─ calls and connections end ◄─ upstream ends ◄─ modules stopped ◄─┘ a second
+//!                                                                                          one: at once
 //! ```
 //!
 //! Each step of the end has a deadline; what is not done by then is said and left. Recovery after a
 //! crash is the tested path, so an end that is cut short loses nothing that was acknowledged.
 
+mod listeners;
 mod metrics_server;
 mod notify;
 
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_core::ModuleId;
+use edge_http::{Gateway, GatewayConfig};
 use edge_store::CommitError;
 use edge_wasm::{Compiler, LogSink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,11 +28,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::api::types::ListenerInfo;
 use crate::api::{self, Api, Socket, SocketError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::device::{Device, DeviceError};
 use crate::local::{Take, Upstream};
 use crate::settings::{RootMessages, Settings, UpstreamKind};
+use listeners::{Listeners, Port};
 
 /// A module has this long to end the step that it is in.
 const MODULE_GRACE: Duration = Duration::from_secs(10);
@@ -71,6 +76,8 @@ pub struct Ready<'a> {
     pub device: &'a str,
     /// Where commands are taken.
     pub socket: &'a Path,
+    /// Where clients are served.
+    pub listeners: &'a [ListenerInfo],
     /// Where metrics are, if anywhere.
     pub metrics: Option<SocketAddr>,
 }
@@ -138,10 +145,19 @@ pub async fn run(
     let device = started?;
     let (close, closing) = watch::channel(false);
     let metrics = metrics_server::listen(settings.metrics.listen).await;
+    let ports = open_ports(settings, &device, &closing).await;
+    let workload = device.listen_for_workload(settings.workload.listen).await;
+    let mut listening = ports.info();
+    listening.extend(workload.as_ref().and_then(|socket| {
+        let address = socket.address()?.to_string();
+        let name = "workload".to_owned();
+        Some(ListenerInfo { name, address })
+    }));
     let api = Arc::new(Api {
         device: device.clone(),
         data: data.path().to_owned(),
         metrics: metrics.as_ref().map(|(_, at)| *at),
+        listeners: listening.clone(),
         closing: closing.clone(),
         message_limit: settings.hub.message_limit.0,
     });
@@ -166,6 +182,7 @@ pub async fn run(
         }
         "the management API"
     });
+    ports.run(&mut serving, &closing);
     let at = metrics.as_ref().map(|(_, at)| *at);
     if let Some((listener, _)) = metrics {
         let router = metrics_server::router(device.clone());
@@ -191,10 +208,25 @@ pub async fn run(
             "the agent"
         }
     });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.renew_certificates().await;
+            "the renewal of certificates"
+        }
+    });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.serve_workload().await;
+            "the workload API"
+        }
+    });
     parts.spawn(notify::watchdog());
     ready(&Ready {
         device: device.name().as_str(),
         socket: socket.path(),
+        listeners: &listening,
         metrics: at,
     });
     notify::ready();
@@ -227,6 +259,10 @@ pub async fn run(
             warn!("calls were cut off");
             serving.shutdown().await;
         }
+        if let Some(workload) = workload {
+            workload.close().await;
+        }
+        device.close_workload().await;
         drop(socket);
         parts.shutdown().await;
         let device = device.clone();
@@ -253,6 +289,32 @@ pub async fn run(
         None if left.is_empty() => Ok(Ended::Clean),
         None => Ok(Ended::Left(left)),
     }
+}
+
+/// Opens the ports that the settings name.
+async fn open_ports(
+    settings: &Settings,
+    device: &Arc<Device>,
+    closing: &watch::Receiver<bool>,
+) -> Listeners {
+    let mut ports = Listeners::default();
+    let tls = device.authority().server_config();
+    let gateway = GatewayConfig {
+        message_limit: settings.hub.message_limit,
+        ..GatewayConfig::new(
+            device.hub().clone(),
+            device.registry().clone(),
+            closing.clone(),
+        )
+    };
+    let https = Port {
+        section: "https",
+        listen: &settings.https.listen,
+        tls: Some(tls),
+        head: Arc::new(Gateway::new(gateway)),
+    };
+    ports.open(&settings.limits, https).await;
+    ports
 }
 
 fn name(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> &'static str {

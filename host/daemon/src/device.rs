@@ -12,11 +12,13 @@
 //! - A deployment that was accepted is on the device before anything of it takes effect, and is what
 //!   runs after the next start, whatever became of the folder that it came from.
 //! - A manifest with a mistake changes nothing.
-//! - What the device promises to the outside (a message sent, a twin changed, a dead letter dropped) is
-//!   on the device before it is said.
+//! - What the device promises to the outside (a message sent, a twin changed, a key replaced, a dead letter
+//!   dropped) is on the device before it is said.
 
 mod apply;
+mod certificates;
 mod components;
+mod identities;
 mod letters;
 mod logs;
 mod messages;
@@ -27,6 +29,7 @@ mod store;
 mod tail;
 mod twins;
 mod upkeep;
+mod workload;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,7 @@ use std::time::Duration;
 use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
+use edge_identity::{AuthorityError, Registry, RegistryError, Workload};
 use edge_store::{Commit, CommitError, Lsn, OpenError};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
@@ -44,14 +48,17 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::settings::{Cache, Settings};
 
 pub(crate) use apply::ApplyError;
+pub(crate) use identities::{IdentityError, identity};
 pub(crate) use logs::Filter as LogFilter;
 pub(crate) use messages::SendError;
 pub(crate) use tail::{Filter as TailFilter, Tail};
 
+use certificates::Certificates;
 use components::Components;
 use logs::Logs;
 use record::Record;
 use store::Store;
+use workload::Sockets;
 
 /// Why a device did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +87,20 @@ pub enum DeviceError {
         #[source]
         why: io::Error,
     },
+    /// Identities cannot be read.
+    #[error("cannot read the identities")]
+    Identities(#[source] RegistryError),
+    /// The device's own identity cannot be made.
+    #[error("cannot make the device's own identity: {0}")]
+    OwnIdentity(String),
+    /// Certificates or keys cannot be used.
+    #[error("cannot use the certificates")]
+    Certificates(#[source] AuthorityError),
+    /// No such group.
+    #[error(
+        "group {0:?} of the workload sockets is not in /etc/group: make it, or correct [workload] group"
+    )]
+    NoGroup(String),
 }
 
 /// A running device. Stop it with [`stop`](Self::stop).
@@ -87,6 +108,11 @@ pub enum DeviceError {
 pub(crate) struct Device {
     hub: Arc<Hub>,
     store: Store,
+    registry: Arc<Registry>,
+    certificates: Certificates,
+    sockets: Sockets,
+    hub_name: String,
+    hostname: String,
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
     components: Components,
@@ -110,6 +136,32 @@ fn open_cache(path: &Path) -> Option<CompileCache> {
             tracing::warn!(error, path = %path.display(), "compiled components are not kept");
         })
         .ok()
+}
+
+/// Certificates, and what answers modules.
+fn open_identity(
+    settings: &Settings,
+    data: &DataDir,
+    hub: &Arc<Hub>,
+    registry: &Arc<Registry>,
+) -> Result<(Certificates, Sockets), DeviceError> {
+    let group = settings.workload.group.as_deref();
+    let group = group.map(|name| {
+        crate::api::group_id(name).ok_or_else(|| DeviceError::NoGroup(name.to_owned()))
+    });
+    let group = group.transpose()?;
+    let certificates = Certificates::open(settings, data, hub.now())?;
+    registry.set_verifier(certificates.authority.clone());
+    let workload = Workload::new(registry.clone(), certificates.authority.clone());
+    let sockets = Sockets::new(
+        &settings.workload,
+        group,
+        data.path(),
+        hub.device().clone(),
+        Arc::new(workload),
+        registry.clone(),
+    );
+    Ok((certificates, sockets))
 }
 
 impl Device {
@@ -145,6 +197,8 @@ impl Device {
             edge_route::RouteTable::new(Vec::new()),
             Some(settings.hub.time_to_live),
         );
+        let registry = Registry::open(store.log().clone()).map_err(DeviceError::Identities)?;
+        let (certificates, sockets) = open_identity(settings, data, &hub, &registry)?;
         let logs = Arc::new(Logs::new(console));
         let cache = match &settings.wasm.cache {
             Cache::InData => Some(data.folder("cache")?),
@@ -172,6 +226,11 @@ impl Device {
             started: hub.now(),
             hub,
             store,
+            registry,
+            certificates,
+            sockets,
+            hub_name: settings.device.hub_name.clone(),
+            hostname: settings.hostname(),
             runtime,
             agent,
             components,
@@ -182,7 +241,10 @@ impl Device {
             shown: std::sync::RwLock::default(),
             swept: tokio::sync::Notify::new(),
         });
+        let own = device.ensure_own().await;
+        own.map_err(|error| DeviceError::OwnIdentity(error.to_string()))?;
         device.boot().await;
+        device.sockets.settle().await;
         Ok(device)
     }
 

@@ -1,5 +1,6 @@
 //! The words of `edge run`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use edge_core::deployment::{DirGrant, InstanceMode};
 use edge_core::{ByteSize, Digest, ModuleId, parse_duration};
 use edge_daemon::Level;
 use edge_route::Mode;
+
+use crate::remote::Target;
 
 /// Run components here and now: no config, no containers, no cloud.
 ///
@@ -20,8 +23,8 @@ pub(crate) struct Args {
     /// Component files; each is a module with the file's name. `FILE@sha256:…` pins its bytes.
     #[arg(
         value_name = "MODULE.wasm",
-        required_unless_present = "manifest",
-        conflicts_with = "manifest"
+        required_unless_present_any = ["manifest", "as"],
+        conflicts_with_all = ["manifest", "as"]
     )]
     pub(crate) modules: Vec<String>,
     /// Run the modules and routes of a deployment manifest; what goes to $upstream is printed.
@@ -162,6 +165,33 @@ pub(crate) struct Args {
     /// Keep no compiled components.
     #[arg(long, conflicts_with = "cache_dir", help_heading = "Running")]
     no_cache: bool,
+    #[command(flatten)]
+    pub(crate) acting: As,
+}
+
+/// A process as a module of a running daemon.
+#[derive(clap::Args, Debug)]
+pub(crate) struct As {
+    /// Act as this module of the running daemon, for instance under a debugger: run the command after
+    /// `--` in its environment, or print that.
+    #[arg(
+        id = "as",
+        long = "as",
+        value_name = "MODULE",
+        conflicts_with = "manifest",
+        help_heading = "As a module"
+    )]
+    pub(crate) module: Option<String>,
+    /// The command and its arguments.
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        requires = "as",
+        help_heading = "As a module"
+    )]
+    pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 impl Args {

@@ -1,51 +1,40 @@
 //! What each call does: words in, the device's work, words out.
 
+mod identities;
 mod letters;
+mod twins;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use edge_core::ModuleId;
-use edge_hub::Side;
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value};
 
 use super::types::{
-    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, MethodAnswer,
-    MethodRequest, QueueInfo, SendRequest, Sent, Twin, TwinSection,
+    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, QueueInfo, SendRequest,
+    Sent,
 };
 use super::{Api, ApiError};
 
+pub(super) use identities::{
+    add_identity, certificates, change_identity, environment, identities, identity,
+    remove_identity, rotate_keys,
+};
 pub(super) use letters::{drop_letters, letter, letters, replay};
+pub(super) use twins::{method, replace_twin, set_twin, twin};
 pub(super) use watch::{logs, modules, tail, top};
 
 type App = State<Arc<Api>>;
 type Answer<T> = Result<Json<T>, ApiError>;
 type Request<T> = Result<Json<T>, JsonRejection>;
 
-/// How long a method's answer is waited for, if the caller does not say.
-const METHOD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest that a caller may ask for.
-const METHOD_LONGEST: Duration = Duration::from_secs(300);
-
 fn module_id(text: &str) -> Result<ModuleId, ApiError> {
     ModuleId::new(text).map_err(|error| ApiError::bad_request(error.to_string()))
-}
-
-/// A module that is deployed.
-fn deployed(api: &Api, text: &str) -> Result<ModuleId, ApiError> {
-    let module = module_id(text)?;
-    match api.device.has_module(&module) {
-        true => Ok(module),
-        false => Err(ApiError::not_found(format!(
-            "there is no module {module} in the deployment"
-        ))),
-    }
 }
 
 pub(super) async fn device(State(api): App) -> Json<DeviceInfo> {
@@ -56,6 +45,9 @@ pub(super) async fn device(State(api): App) -> Json<DeviceInfo> {
         pid: std::process::id(),
         started: device.started().to_string(),
         data: api.data.clone(),
+        hostname: device.hostname().to_owned(),
+        hub_name: device.hub_name().to_owned(),
+        listeners: api.listeners.clone(),
         metrics: api.metrics.map(|at| at.to_string()),
         deployment: device.deployment().map(|current| current.deployment),
     })
@@ -99,55 +91,6 @@ pub(super) async fn queues(State(api): App) -> Answer<Vec<QueueInfo>> {
 pub(super) async fn send(State(api): App, request: Request<SendRequest>) -> Answer<Sent> {
     let Json(request) = request?;
     Ok(Json(api.device.send(&request).await?))
-}
-
-pub(super) async fn twin(State(api): App, Path(module): Path<String>) -> Answer<Twin> {
-    let module = deployed(&api, &module)?;
-    let section = |side| -> Result<TwinSection, ApiError> {
-        let section = api.device.twin(&module, side)?;
-        Ok(TwinSection {
-            version: section.version,
-            properties: section.properties,
-        })
-    };
-    Ok(Json(Twin {
-        desired: section(Side::Desired)?,
-        reported: section(Side::Reported)?,
-    }))
-}
-
-pub(super) async fn set_twin(
-    State(api): App,
-    Path(module): Path<String>,
-    patch: Request<Map<String, Value>>,
-) -> Answer<TwinSection> {
-    let module = deployed(&api, &module)?;
-    let Json(patch) = patch?;
-    let section = api.device.set_twin(&module, patch).await?;
-    Ok(Json(TwinSection {
-        version: section.version,
-        properties: section.properties,
-    }))
-}
-
-pub(super) async fn method(
-    State(api): App,
-    Path((module, name)): Path<(String, String)>,
-    request: Request<MethodRequest>,
-) -> Answer<MethodAnswer> {
-    let module = deployed(&api, &module)?;
-    let Json(request) = request?;
-    let asked = request.timeout_seconds.map(Duration::from_secs);
-    let timeout = asked.unwrap_or(METHOD_TIMEOUT).min(METHOD_LONGEST);
-    let answer = api
-        .device
-        .invoke(&module, name, request.payload, timeout)
-        .await??;
-    Ok(Json(MethodAnswer {
-        status: answer.status,
-        // The hub lets nothing pass that is no JSON.
-        payload: serde_json::from_str(&answer.payload).unwrap_or(Value::String(answer.payload)),
-    }))
 }
 
 pub(super) async fn metrics(State(api): App) -> Result<Response, ApiError> {

@@ -7,11 +7,12 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use edge_agent::RestartError;
 use edge_hub::{MethodError, SendRefusal, TwinError};
+use edge_identity::RegistryError;
 use edge_store::CommitError;
 use http::StatusCode;
 
 use super::types::ErrorBody;
-use crate::device::{ApplyError, SendError};
+use crate::device::{ApplyError, IdentityError, SendError};
 
 /// An answer that is none.
 #[derive(Debug)]
@@ -105,8 +106,36 @@ impl From<ApplyError> for ApiError {
                 },
                 ..Self::from(why)
             },
+            ApplyError::Identities(error) => error.into(),
             ApplyError::Store(error) => error.into(),
             ApplyError::Panicked => Self::internal(message),
+        }
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        let message = error.to_string();
+        match error {
+            IdentityError::Name { .. } => Self::bad_request(message),
+            IdentityError::Nobody(_) => Self::not_found(message),
+            IdentityError::Own(_) => Self::new(StatusCode::CONFLICT, "own-identity", message),
+            IdentityError::Store(error) | IdentityError::Registry(RegistryError::Commit(error)) => {
+                error.into()
+            }
+            IdentityError::Registry(error) => match error {
+                RegistryError::Unknown(_) | RegistryError::NoSuchDevice { .. } => {
+                    Self::not_found(message)
+                }
+                RegistryError::AlreadyThere(_) => {
+                    Self::new(StatusCode::CONFLICT, "already-there", message)
+                }
+                RegistryError::BadKey(_)
+                | RegistryError::BadThumbprint(_)
+                | RegistryError::NoKeys(_)
+                | RegistryError::BadParent { .. } => Self::bad_request(message),
+                RegistryError::Random(_) | RegistryError::Commit(_) => Self::internal(message),
+            },
         }
     }
 }

@@ -52,7 +52,10 @@ impl Socket {
             path: path.to_owned(),
             why,
         };
-        let group = settings.group.as_deref().map(group_id).transpose()?;
+        let group = settings.group.as_deref();
+        let group = group
+            .map(|name| group_id(name).ok_or_else(|| SocketError::NoGroup(name.to_owned())))
+            .transpose()?;
         if let Some(folder) = path.parent()
             && !folder.is_dir()
         {
@@ -102,17 +105,16 @@ impl Drop for Socket {
     }
 }
 
-/// The number of a group; numbers stand for themselves.
-fn group_id(name: &str) -> Result<u32, SocketError> {
+/// The number of a group; numbers stand for themselves. None: there is no such group.
+pub(crate) fn group_id(name: &str) -> Option<u32> {
     if let Ok(id) = name.parse() {
-        return Ok(id);
+        return Some(id);
     }
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let id = groups.lines().find_map(|line| {
+    groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-    });
-    id.ok_or_else(|| SocketError::NoGroup(name.to_owned()))
+    })
 }
 
 #[cfg(test)]
@@ -152,8 +154,8 @@ mod tests {
 
     #[test]
     fn groups_are_found_by_name_and_number() {
-        assert_eq!(group_id("root").expect("it is always there"), 0);
-        assert_eq!(group_id("4711").expect("a number"), 4711);
-        assert!(group_id("no-such-group").is_err());
+        assert_eq!(group_id("root"), Some(0));
+        assert_eq!(group_id("4711"), Some(4711));
+        assert_eq!(group_id("no-such-group"), None);
     }
 }

@@ -9,9 +9,14 @@ use edge_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod identity;
 mod message;
 
-pub use message::{Body, DeadLetterInfo, MessageInfo, SendRequest, Sent};
+pub use identity::{
+    AddIdentity, CertificateInfo, CertificatesInfo, ChangeIdentity, EnvironmentInfo, Hidden,
+    IdentityAuth, IdentityInfo, IdentitySecrets, IdentityStatus, Removed, RotateKeys, WhichKey,
+};
+pub use message::{Body, DeadLetterInfo, MessageInfo, Outcome, SendRequest, Sent};
 
 /// An answer that is none. `{"code":"not-found","message":"…"}`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +43,25 @@ pub struct DeviceInfo {
     pub started: String,
     /// Its data directory.
     pub data: PathBuf,
+    /// The name by which clients reach it.
+    pub hostname: String,
+    /// The hub's name in tokens and connection strings.
+    pub hub_name: String,
+    /// Where clients are served.
+    pub listeners: Vec<ListenerInfo>,
     /// Where metrics are, if anywhere.
     pub metrics: Option<String>,
     /// What is deployed.
     pub deployment: Option<DeploymentInfo>,
+}
+
+/// A port that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerInfo {
+    /// What is spoken there, by the section of the settings: mqtt, https, topics or workload.
+    pub name: String,
+    /// The address.
+    pub address: String,
 }
 
 /// A deployment that is or was in force.
@@ -252,7 +272,7 @@ pub struct Handled {
     pub failed: Vec<(u64, String)>,
 }
 
-/// `GET /v1/twins/{module}`
+/// `GET /v1/twins/{identity}`; with `?follow=true` a line now and whenever it changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Twin {
     /// What is wanted.
@@ -270,7 +290,7 @@ pub struct TwinSection {
     pub properties: Map<String, Value>,
 }
 
-/// `POST /v1/methods/{module}/{name}`
+/// `POST /v1/methods/{identity}/{name}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodRequest {
     /// What the method gets.
@@ -279,6 +299,9 @@ pub struct MethodRequest {
     /// How long to wait for the answer, in seconds.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,
+    /// How long to wait for a target that is not there yet, in seconds.
+    #[serde(default)]
+    pub connect_timeout_seconds: Option<u64>,
 }
 
 /// What a method answered.

@@ -1,6 +1,6 @@
 //! From a manifest to what is in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -15,6 +15,7 @@ use edge_store::{Commit, CommitError};
 use serde_json::{Map, Value};
 use tracing::{error, info, warn};
 
+use super::identities::IdentityError;
 use super::record::{self, Record};
 use super::{Components, Device, twins};
 use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
@@ -42,6 +43,9 @@ pub(crate) enum ApplyError {
         #[source]
         why: TwinError,
     },
+    /// Its modules' identities cannot be made or removed.
+    #[error("identities of the modules")]
+    Identities(#[source] IdentityError),
     /// It could not be stored.
     #[error("the deployment could not be stored")]
     Store(#[from] CommitError),
@@ -77,6 +81,7 @@ impl Device {
             Some(known) if known.same(&record) => record = known.clone(),
             _ => {
                 self.check_twins(&ready.deployment)?;
+                self.plan_identities(&mut record, &ready.deployment, current.as_ref());
                 self.keep(&record, true).await?;
             }
         }
@@ -170,6 +175,9 @@ impl Device {
 
     async fn put_in_force(&self, record: &mut Record, ready: Ready) -> Result<u64, ApplyError> {
         let Ready { deployment, routes } = ready;
+        // Before anything runs that asks for tokens. What fails is tried at the next start.
+        let modules = deployment.modules.iter().map(|spec| &spec.id);
+        let identities = self.ensure_modules(modules).await;
         // A twin that cannot be set keeps no module from running; it is said, and tried at the next start.
         let mut twins = Ok(());
         if record.twins_pending {
@@ -200,7 +208,41 @@ impl Device {
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Arc::new(record.clone()));
         self.swept.notify_one();
+        identities.map_err(ApplyError::Identities)?;
+        self.let_go(record).await?;
         twins.map(|()| generation)
+    }
+
+    /// Notes which identities come and go with a deployment.
+    fn plan_identities(
+        &self,
+        record: &mut Record,
+        deployment: &Deployment,
+        before: Option<&Record>,
+    ) {
+        let none = BTreeSet::new();
+        let made = before.map_or(&none, |record| &record.identities);
+        let late = before.map_or(&none, |record| &record.leaving);
+        let made: BTreeSet<_> = made.union(late).cloned().collect();
+        let names: BTreeSet<_> = deployment
+            .modules
+            .iter()
+            .map(|spec| spec.id.to_string())
+            .collect();
+        record.leaving = made.difference(&names).cloned().collect();
+        record.identities = self.made_for(names.into_iter(), &made);
+    }
+
+    /// Takes their identity from modules that are no longer deployed, once.
+    async fn let_go(&self, record: &mut Record) -> Result<(), ApplyError> {
+        if record.leaving.is_empty() {
+            return Ok(());
+        }
+        let removed = self.remove_modules(&record.leaving).await;
+        removed.map_err(ApplyError::Identities)?;
+        // Or one that is made by hand under such a name would go at the next start.
+        record.leaving.clear();
+        Ok(self.keep(record, false).await?)
     }
 
     /// Whether the desired properties could be set.
@@ -332,6 +374,8 @@ fn check(
         components: imported,
         applied: 0,
         twins_pending: true,
+        identities: BTreeSet::new(),
+        leaving: BTreeSet::new(),
     };
     Ok((record, ready, warnings))
 }

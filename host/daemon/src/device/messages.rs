@@ -1,6 +1,9 @@
 //! Messages that an operator sends by hand.
 
+mod devices;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge_core::{EndpointId, Identity, ModuleId, Priority};
 use edge_hub::SendRefusal;
@@ -8,9 +11,12 @@ use edge_store::{Commit, CommitError};
 
 use super::Device;
 use crate::api::types::{SendRequest, Sent};
+use devices::OnItsWay;
 
 /// The device itself as a source.
 const DEVICE: &str = "$device";
+/// The longest that a device's acknowledgement is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +38,7 @@ impl Device {
     /// # Errors
     /// It was not taken; or it was, and the store failed before it was on the device.
     pub(crate) async fn send(&self, request: &SendRequest) -> Result<Sent, SendError> {
-        let content = request
+        let mut content = request
             .content()
             .map_err(|error| SendError::Request(format!("base64: {error}")))?;
         let pressure = self.hub.pressure();
@@ -43,33 +49,51 @@ impl Device {
             }
             .into());
         }
-        let (content, now) = (Arc::new(content), self.hub.now());
+        let now = self.hub.now();
         let mut commit = Commit::new();
-        match (&request.to, &request.from) {
-            (Some(to), None) => {
+        let mut waited = None;
+        match (&request.to, &request.from, &request.device) {
+            (None, None, Some(device)) => {
+                let (device, queue) = self.queue_of(device)?;
+                if content.system.get(devices::TO).is_none() {
+                    content.system.set(devices::TO, devices::address(&device));
+                }
+                let mut sender = self.hub.sender(Identity::Device(self.name().clone()));
+                sender.stage_for(&mut commit, queue, Arc::new(content), None, now)?;
+                waited = request.wait_seconds.map(|seconds| (queue, seconds));
+            }
+            (Some(to), None, None) => {
                 let endpoint = self.endpoint(to)?;
                 let queue = self.hub.queue(&endpoint, Priority::DEFAULT);
                 let mut sender = self.hub.sender(Identity::Device(self.name().clone()));
-                sender.stage_for(&mut commit, queue, content, None, now)?;
+                sender.stage_for(&mut commit, queue, Arc::new(content), None, now)?;
             }
-            (None, Some(from)) => {
+            (None, Some(from), None) => {
                 let (identity, output) = self.source(from)?;
                 let mut sender = self.hub.sender(identity);
-                sender.stage(&mut commit, output, content, 0, now)?;
+                sender.stage(&mut commit, output, Arc::new(content), 0, now)?;
             }
             _ => {
                 return Err(SendError::Request(
-                    "expected either to (an endpoint) or from (a source)".to_owned(),
+                    "expected one of to (an endpoint), from (a source) and device".to_owned(),
                 ));
             }
         }
         let id = commit.messages().next().map(|(_, message)| message.id);
-        let sent = Sent {
-            id: id.unwrap_or_default().to_string(),
+        let id = id.unwrap_or_default();
+        let expires = commit.targets().first().and_then(|target| target.expiry);
+        let mut sent = Sent {
+            id: id.to_string(),
             queues: commit.targets().len(),
+            outcome: None,
         };
         let lsn = self.commit(&mut commit)?;
         self.durable(lsn).await?;
+        if let Some((queue, seconds)) = waited {
+            let within = Duration::from_secs(seconds).min(LONGEST_WAIT);
+            let on_its_way = OnItsWay { queue, id, expires };
+            sent.outcome = Some(self.outcome(on_its_way, within).await?);
+        }
         Ok(sent)
     }
 

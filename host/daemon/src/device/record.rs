@@ -5,7 +5,7 @@
 //!                        h/000…012     {"number":12,"name":…,"manifest":…,"components":{…},…}
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -42,6 +42,12 @@ pub(crate) struct Record {
     pub(crate) applied: u64,
     /// Whether its desired properties have still to be set.
     pub(crate) twins_pending: bool,
+    /// Its modules that have an identity because of a deployment, and lose it when they leave.
+    #[serde(default)]
+    pub(crate) identities: BTreeSet<String>,
+    /// Modules that it has left out and that have still to lose their identity.
+    #[serde(default)]
+    pub(crate) leaving: BTreeSet<String>,
 }
 
 /// A record that cannot be read.
@@ -200,6 +206,8 @@ mod tests {
                 components: BTreeMap::new(),
                 applied: 0,
                 twins_pending: false,
+                identities: BTreeSet::new(),
+                leaving: BTreeSet::new(),
             };
             let mut commit = Commit::new();
             record.stage(&mut commit);

@@ -181,7 +181,7 @@ fn every_mistake_in_topics_is_told_with_its_place() {
     let told: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
     let expected = [
         (
-            "c.toml:5:33: error: \"a/#/b\": # is the last level",
+            "c.toml:5:32: error: \"a/#/b\": # is the last level",
             "(topics.rules[0].publish[1])",
         ),
         (

@@ -20,13 +20,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often they may be taken.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-type Asked<T> = Result<Query<T>, QueryRejection>;
+pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct Follow {
     #[serde(default)]
-    follow: bool,
+    pub(super) follow: bool,
 }
 
 /// The modules; with `follow` a line now, and one whenever they changed.

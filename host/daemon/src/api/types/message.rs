@@ -103,7 +103,7 @@ impl From<&(Seq, DeadLetter)> for DeadLetterInfo {
     }
 }
 
-/// `POST /v1/messages`: either to an endpoint, past the routes, or from a source, through them.
+/// `POST /v1/messages`: to an endpoint, past the routes, or from a source, through them, or to a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct SendRequest {
@@ -113,6 +113,13 @@ pub struct SendRequest {
     /// `module`, `module/output`, or `$device` for the device itself.
     #[serde(default)]
     pub from: Option<String>,
+    /// A device that is registered here; the message waits for it while it sleeps.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// With a device: answer when it has done with the message, at the latest after so many seconds, an
+    /// hour at most.
+    #[serde(default)]
+    pub wait_seconds: Option<u64>,
     /// The body.
     pub base64: String,
     /// Application properties.
@@ -168,4 +175,23 @@ pub struct Sent {
     pub id: String,
     /// Queues that it is in; none: no route takes it, and it was dropped.
     pub queues: usize,
+    /// What became of it, where that was waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// What became of a message to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The device took it.
+    Acknowledged,
+    /// The device refused it; it is a dead letter.
+    Rejected,
+    /// It was tried too often; it is a dead letter.
+    GivenUp,
+    /// Nobody took it in time.
+    Expired,
+    /// It still waits for the device.
+    Waiting,
 }
