@@ -117,7 +117,10 @@ pub fn write(content: &Content, origin: Option<&Origin>, out: &mut String) {
         }
     }
     for (name, value) in content.properties.iter() {
-        pair(name, value);
+        // What a module inside calls so is not what these keys say.
+        if !matches!(name, OUTPUT | DEVICE | MODULE) {
+            pair(name, value);
+        }
     }
     if let Some(origin) = origin {
         pair(DEVICE, origin.device().as_str());

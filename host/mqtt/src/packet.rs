@@ -26,6 +26,8 @@ use crate::Reason;
 mod convert;
 mod decoder;
 mod error;
+pub(crate) mod heard;
+pub mod id;
 mod property;
 mod publish;
 mod reader;

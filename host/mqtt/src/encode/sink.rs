@@ -4,37 +4,6 @@ use bytes::BytesMut;
 
 use super::EncodeError;
 
-/// Identifiers of properties (2.2.2.2).
-pub(crate) mod property {
-    pub(crate) const PAYLOAD_FORMAT: u8 = 0x01;
-    pub(crate) const MESSAGE_EXPIRY: u8 = 0x02;
-    pub(crate) const CONTENT_TYPE: u8 = 0x03;
-    pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
-    pub(crate) const CORRELATION_DATA: u8 = 0x09;
-    pub(crate) const SUBSCRIPTION_ID: u8 = 0x0b;
-    pub(crate) const SESSION_EXPIRY: u8 = 0x11;
-    pub(crate) const ASSIGNED_CLIENT_ID: u8 = 0x12;
-    pub(crate) const SERVER_KEEP_ALIVE: u8 = 0x13;
-    pub(crate) const AUTH_METHOD: u8 = 0x15;
-    pub(crate) const AUTH_DATA: u8 = 0x16;
-    pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
-    pub(crate) const WILL_DELAY: u8 = 0x18;
-    pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
-    pub(crate) const RESPONSE_INFORMATION: u8 = 0x1a;
-    pub(crate) const SERVER_REFERENCE: u8 = 0x1c;
-    pub(crate) const REASON_STRING: u8 = 0x1f;
-    pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
-    pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
-    pub(crate) const TOPIC_ALIAS: u8 = 0x23;
-    pub(crate) const MAXIMUM_QOS: u8 = 0x24;
-    pub(crate) const RETAIN_AVAILABLE: u8 = 0x25;
-    pub(crate) const USER: u8 = 0x26;
-    pub(crate) const MAX_PACKET_SIZE: u8 = 0x27;
-    pub(crate) const WILDCARDS_AVAILABLE: u8 = 0x28;
-    pub(crate) const SUBSCRIPTION_IDS_AVAILABLE: u8 = 0x29;
-    pub(crate) const SHARED_AVAILABLE: u8 = 0x2a;
-}
-
 /// Takes the bytes of a packet. Writing twice, once to count, is what spares a buffer in between: lengths
 /// stand before what they measure.
 pub(crate) trait Sink {
@@ -117,6 +86,11 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// The bytes counted, with what is too long.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// The bytes counted.
     pub(crate) fn finish(self, packet: &'static str) -> Result<usize, EncodeError> {
         match self.too_long {

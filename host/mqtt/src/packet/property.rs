@@ -1,10 +1,10 @@
 //! Properties of version 5 (2.2.2): which packet may have which, how often, and with what values.
 
 use crate::Reason;
-use crate::encode::id;
 use crate::topic;
 
 use super::PacketError;
+use super::id;
 use super::reader::Reader;
 
 /// A set of identifiers, which are all below 64.
@@ -36,9 +36,20 @@ pub(super) enum Value<'a> {
 }
 
 /// Reads properties, all of `allowed`, and shows each with its identifier and the place of its value.
+/// User properties may come as often as they like, others once.
 pub(super) fn walk<'a>(
+    properties: Reader<'a>,
+    allowed: Ids,
+    visit: impl FnMut(u8, Value<'a>, usize),
+) -> Result<(), PacketError> {
+    walk_many(properties, allowed, Ids::new(&[id::USER]), visit)
+}
+
+/// As [`walk`], with others in `many` that may come more than once.
+pub(super) fn walk_many<'a>(
     mut properties: Reader<'a>,
     allowed: Ids,
+    many: Ids,
     mut visit: impl FnMut(u8, Value<'a>, usize),
 ) -> Result<(), PacketError> {
     let mut seen = Ids(0);
@@ -57,7 +68,7 @@ pub(super) fn walk<'a>(
                 refused(Reason::MalformedPacket, id, "is none", "2.2.2.2")
             });
         }
-        if seen.has(id) && id != id::USER {
+        if seen.has(id) && !many.has(id) {
             return Err(refused(
                 Reason::ProtocolError,
                 id,

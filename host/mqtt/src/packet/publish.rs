@@ -6,9 +6,9 @@ use bytestring::ByteString;
 use std::num::NonZeroU16;
 
 use crate::Reason;
-use crate::encode::id;
 use crate::topic::{self, TopicError};
 
+use super::id;
 use super::property::{Ids, Value, walk};
 use super::reader::{NUL, Reader, UTF8};
 use super::{Ack, PacketError, Publish, PublishProperties, QoS, Version};
@@ -147,12 +147,12 @@ fn message_properties(block: Reader<'_>, frame: &Bytes) -> Result<Properties, Pa
 }
 
 /// A text of a packet as a slice of it.
-fn slice(frame: &Bytes, text: &str) -> ByteString {
+pub(super) fn slice(frame: &Bytes, text: &str) -> ByteString {
     // Cannot fail: it was read as a text. That is checked again rather than trusted.
     ByteString::try_from(frame.slice_ref(text.as_bytes())).unwrap_or_default()
 }
 
-fn packet_id(from: &mut Reader<'_>) -> Result<NonZeroU16, PacketError> {
+pub(super) fn packet_id(from: &mut Reader<'_>) -> Result<NonZeroU16, PacketError> {
     let at = from.at();
     NonZeroU16::new(from.u16()?).ok_or_else(|| {
         PacketError::protocol(
@@ -162,11 +162,6 @@ fn packet_id(from: &mut Reader<'_>) -> Result<NonZeroU16, PacketError> {
         )
         .at(at)
     })
-}
-
-/// Checks the packet id at the beginning of a packet.
-pub(super) fn check_packet_id(from: &mut Reader<'_>) -> Result<(), PacketError> {
-    packet_id(from).map(|_| ())
 }
 
 /// Reads PUBACK, PUBREC, PUBREL or PUBCOMP; `allowed` are the reasons that it may have.

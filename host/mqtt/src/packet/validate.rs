@@ -3,11 +3,11 @@
 //! a user name, bytes behind the last field, reserved bits of SUBSCRIBE, broken filters.
 
 use crate::Reason;
-use crate::encode::id;
 use crate::topic::{self, Filter, TopicError};
 
+use super::id;
 use super::property::{Ids, Value, walk};
-use super::publish::{check_packet_id, reason};
+use super::publish::{packet_id, reason};
 use super::reader::Reader;
 use super::{PacketError, Version};
 
@@ -193,7 +193,7 @@ fn check_will_topic(topic: &str) -> Result<(), PacketError> {
 pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<(), PacketError> {
     const IDS: Ids = Ids::new(&[id::SUBSCRIPTION_ID, id::USER]);
     let mut from = Reader::new("SUBSCRIBE", body);
-    check_packet_id(&mut from)?;
+    packet_id(&mut from)?;
     if version == Version::V5 {
         walk(from.properties()?, IDS, |_, _, _| {})?;
     }
@@ -235,7 +235,7 @@ pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<(), PacketError
 pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<(), PacketError> {
     const IDS: Ids = Ids::new(&[id::USER]);
     let mut from = Reader::new("UNSUBSCRIBE", body);
-    check_packet_id(&mut from)?;
+    packet_id(&mut from)?;
     if version == Version::V5 {
         walk(from.properties()?, IDS, |_, _, _| {})?;
     }

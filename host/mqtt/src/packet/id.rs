@@ -1,0 +1,30 @@
+//! Identifiers of properties (2.2.2.2).
+#![allow(missing_docs, reason = "each is its own name")]
+
+pub const PAYLOAD_FORMAT: u8 = 0x01;
+pub const MESSAGE_EXPIRY: u8 = 0x02;
+pub const CONTENT_TYPE: u8 = 0x03;
+pub const RESPONSE_TOPIC: u8 = 0x08;
+pub const CORRELATION_DATA: u8 = 0x09;
+pub const SUBSCRIPTION_ID: u8 = 0x0b;
+pub const SESSION_EXPIRY: u8 = 0x11;
+pub const ASSIGNED_CLIENT_ID: u8 = 0x12;
+pub const SERVER_KEEP_ALIVE: u8 = 0x13;
+pub const AUTH_METHOD: u8 = 0x15;
+pub const AUTH_DATA: u8 = 0x16;
+pub const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
+pub const WILL_DELAY: u8 = 0x18;
+pub const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+pub const RESPONSE_INFORMATION: u8 = 0x1a;
+pub const SERVER_REFERENCE: u8 = 0x1c;
+pub const REASON_STRING: u8 = 0x1f;
+pub const RECEIVE_MAXIMUM: u8 = 0x21;
+pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
+pub const TOPIC_ALIAS: u8 = 0x23;
+pub const MAXIMUM_QOS: u8 = 0x24;
+pub const RETAIN_AVAILABLE: u8 = 0x25;
+pub const USER: u8 = 0x26;
+pub const MAX_PACKET_SIZE: u8 = 0x27;
+pub const WILDCARDS_AVAILABLE: u8 = 0x28;
+pub const SUBSCRIPTION_IDS_AVAILABLE: u8 = 0x29;
+pub const SHARED_AVAILABLE: u8 = 0x2a;
