@@ -9,8 +9,13 @@ use crate::Reason;
 ///
 /// Before CONNECT was taken, answer with CONNACK: [`PacketError::reason`] in version 5, its
 /// [`Reason::connack_v3`] in 3.1.1. Afterwards with DISCONNECT in version 5; in 3.1.1 just close.
+///
+/// It is one pointer wide, so that what goes well is not slowed down by what could go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PacketError {
+pub struct PacketError(Box<Details>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Details {
     packet: &'static str,
     /// Byte of the packet after its fixed header.
     at: Option<usize>,
@@ -29,22 +34,27 @@ enum What {
 }
 
 impl PacketError {
-    pub(super) const fn new(
+    #[cold]
+    fn with(packet: &'static str, what: What, reason: Reason, clause: &'static str) -> Self {
+        Self(Box::new(Details {
+            packet,
+            at: None,
+            what,
+            reason,
+            clause,
+        }))
+    }
+
+    pub(super) fn new(
         packet: &'static str,
         reason: Reason,
         what: &'static str,
         clause: &'static str,
     ) -> Self {
-        Self {
-            packet,
-            at: None,
-            what: What::Said(what),
-            reason,
-            clause,
-        }
+        Self::with(packet, What::Said(what), reason, clause)
     }
 
-    pub(super) const fn malformed(
+    pub(super) fn malformed(
         packet: &'static str,
         what: &'static str,
         clause: &'static str,
@@ -52,73 +62,60 @@ impl PacketError {
         Self::new(packet, Reason::MalformedPacket, what, clause)
     }
 
-    pub(super) const fn protocol(
-        packet: &'static str,
-        what: &'static str,
-        clause: &'static str,
-    ) -> Self {
+    pub(super) fn protocol(packet: &'static str, what: &'static str, clause: &'static str) -> Self {
         Self::new(packet, Reason::ProtocolError, what, clause)
     }
 
-    pub(super) const fn too_large(packet: &'static str, size: usize, limit: usize) -> Self {
-        Self {
-            packet,
-            at: None,
-            what: What::TooLarge { size, limit },
-            reason: Reason::PacketTooLarge,
-            clause: "MQTT-3.2.2-15",
-        }
+    pub(super) fn too_large(packet: &'static str, size: usize, limit: usize) -> Self {
+        let what = What::TooLarge { size, limit };
+        Self::with(packet, what, Reason::PacketTooLarge, "MQTT-3.2.2-15")
     }
 
-    pub(super) const fn level(level: u8) -> Self {
-        Self {
-            packet: "CONNECT",
-            at: None,
-            what: What::Level(level),
-            reason: Reason::UnsupportedProtocolVersion,
-            clause: "MQTT-3.1.2-2",
-        }
+    pub(super) fn level(level: u8) -> Self {
+        let reason = Reason::UnsupportedProtocolVersion;
+        Self::with("CONNECT", What::Level(level), reason, "MQTT-3.1.2-2")
     }
 
-    pub(super) const fn property(
+    pub(super) fn property(
         packet: &'static str,
         id: u8,
         reason: Reason,
         what: &'static str,
         clause: &'static str,
     ) -> Self {
-        Self {
-            packet,
-            at: None,
-            what: What::Property(id, what),
-            reason,
-            clause,
-        }
+        Self::with(packet, What::Property(id, what), reason, clause)
     }
 
-    pub(super) const fn at(mut self, at: usize) -> Self {
-        self.at = Some(at);
+    pub(super) fn at(mut self, at: usize) -> Self {
+        self.0.at = Some(at);
         self
     }
 
     /// What to answer in version 5.
-    pub const fn reason(&self) -> Reason {
-        self.reason
+    pub fn reason(&self) -> Reason {
+        self.0.reason
     }
 
     /// The clause that it breaks, as in `MQTT-3.1.2-24` or `3.1.2.11.3`.
-    pub const fn clause(&self) -> &'static str {
-        self.clause
+    pub fn clause(&self) -> &'static str {
+        self.0.clause
     }
 }
 
 impl fmt::Display for PacketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.packet)?;
-        if let Some(at) = self.at {
+        let Details {
+            packet,
+            at,
+            what,
+            clause,
+            ..
+        } = &*self.0;
+        f.write_str(packet)?;
+        if let Some(at) = at {
             write!(f, ", byte {at}")?;
         }
-        match self.what {
+        match what {
             What::Said(what) => write!(f, ": {what}")?,
             What::TooLarge { size, limit } => {
                 write!(f, ": {size} bytes, at most {limit} are taken")?;
@@ -126,7 +123,7 @@ impl fmt::Display for PacketError {
             What::Level(level) => write!(f, ": protocol level {level}, expected 3, 4 or 5")?,
             What::Property(id, what) => write!(f, ": property {id:#04x} {what}")?,
         }
-        write!(f, " [{}]", self.clause)
+        write!(f, " [{clause}]")
     }
 }
 

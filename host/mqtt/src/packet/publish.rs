@@ -1,9 +1,10 @@
 //! PUBLISH and the four acknowledgements: what a busy connection consists of. Read here and not by
 //! rmqtt-codec, which puts each PUBLISH into a box of its own and reads texts a second time.
 
+use std::num::NonZeroU16;
+
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
-use std::num::NonZeroU16;
 
 use crate::Reason;
 use crate::topic::{self, TopicError};
@@ -111,8 +112,7 @@ type Properties = (Option<NonZeroU16>, Option<Box<PublishProperties>>);
 
 fn message_properties(block: Reader<'_>, frame: &Bytes) -> Result<Properties, PacketError> {
     let mut alias = None;
-    let mut properties = PublishProperties::default();
-    let mut any = false;
+    let mut found: Option<Box<PublishProperties>> = None;
     walk(block, PUBLISH_IDS, |id, value, _| {
         if id == id::TOPIC_ALIAS {
             if let Value::Number(number) = value {
@@ -120,7 +120,7 @@ fn message_properties(block: Reader<'_>, frame: &Bytes) -> Result<Properties, Pa
             }
             return;
         }
-        any = true;
+        let properties = found.get_or_insert_default();
         match (id, value) {
             (id::PAYLOAD_FORMAT, Value::Number(format)) => {
                 properties.payload_is_utf8 = format == 1;
@@ -143,7 +143,11 @@ fn message_properties(block: Reader<'_>, frame: &Bytes) -> Result<Properties, Pa
             _ => {}
         }
     })?;
-    Ok((alias, any.then(|| Box::new(properties))))
+    // What says no more than its absence would is the same as none.
+    Ok((
+        alias,
+        found.filter(|found| **found != PublishProperties::default()),
+    ))
 }
 
 /// A text of a packet as a slice of it.

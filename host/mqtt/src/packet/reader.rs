@@ -79,7 +79,8 @@ impl<'a> Reader<'a> {
             let at = start + 2 + e.valid_up_to();
             PacketError::malformed(self.packet, "a text is not UTF-8", UTF8).at(at)
         })?;
-        if let Some(place) = bytes.iter().position(|b| *b == 0) {
+        if bytes.contains(&0) {
+            let place = bytes.iter().take_while(|b| **b != 0).count();
             let at = start + 2 + place;
             return Err(PacketError::malformed(self.packet, "a text has U+0000", NUL).at(at));
         }
