@@ -46,6 +46,10 @@ const KEYS: [(&str, &str); 13] = [
     ("iothub-operation", system::OPERATION),
 ];
 
+/// Most pairs of a bag. Each is compared with those before it, so that without a limit one topic of 64 KiB
+/// could cost seconds.
+pub const MAX_PAIRS: usize = 1_000;
+
 const OUTPUT: &str = "$.on";
 const DEVICE: &str = "$.cdid";
 const MODULE: &str = "$.cmid";
@@ -67,6 +71,9 @@ pub enum BagError {
     /// Not UTF-8 when decoded.
     #[error("property {0:?} is not UTF-8 when percent-decoded")]
     NotUtf8(String),
+    /// Over [`MAX_PAIRS`].
+    #[error("has more than 1000 properties")]
+    TooMany,
     /// A value without a name.
     #[error("property {0:?} has no name")]
     NoName(String),
@@ -78,7 +85,11 @@ pub enum BagError {
 /// See [`BagError`]. The message is to be refused as a whole.
 pub fn parse(text: &str) -> Result<Bag, BagError> {
     let mut bag = Bag::default();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    for (count, pair) in pairs.enumerate() {
+        if count == MAX_PAIRS {
+            return Err(BagError::TooMany);
+        }
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |text| {
             percent_decode_str(text)

@@ -102,6 +102,16 @@ fn text_that_is_no_utf_8_is_refused() {
 }
 
 #[test]
+fn pairs_are_counted() {
+    let bag = |pairs| (0..pairs).map(|n| format!("{n}=&")).collect::<String>();
+    assert_eq!(
+        parse(&bag(MAX_PAIRS)).map(|bag| bag.properties.len()),
+        Ok(MAX_PAIRS)
+    );
+    assert_eq!(parse(&bag(MAX_PAIRS + 1)), Err(BagError::TooMany));
+}
+
+#[test]
 fn every_system_key_comes_back_under_its_name() {
     for (key, name) in KEYS {
         let bag = parse(&format!("{}=v", utf8_percent_encode(key, ENCODED))).expect("valid");
