@@ -12,6 +12,7 @@
 
 mod listeners;
 mod metrics_server;
+mod mqtt;
 mod notify;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use edge_core::ModuleId;
 use edge_http::{Gateway, GatewayConfig};
+use edge_mqtt::HeadConfig;
 use edge_store::CommitError;
 use edge_wasm::{Compiler, LogSink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,6 +37,7 @@ use crate::device::{Device, DeviceError};
 use crate::local::{Take, Upstream};
 use crate::settings::{RootMessages, Settings, UpstreamKind};
 use listeners::{Listeners, Port};
+use mqtt::Mqtt;
 
 /// A module has this long to end the step that it is in.
 const MODULE_GRACE: Duration = Duration::from_secs(10);
@@ -299,14 +302,27 @@ async fn open_ports(
 ) -> Listeners {
     let mut ports = Listeners::default();
     let tls = device.authority().server_config();
+    let mqtt = Mqtt::open(HeadConfig {
+        hub: device.hub().clone(),
+        registry: device.registry().clone(),
+        closing: closing.clone(),
+    });
     let gateway = GatewayConfig {
         message_limit: settings.hub.message_limit,
+        heads: vec![mqtt.clone()],
         ..GatewayConfig::new(
             device.hub().clone(),
             device.registry().clone(),
             closing.clone(),
         )
     };
+    let mqtts = Port {
+        section: "mqtt",
+        listen: &settings.mqtt.listen,
+        tls: Some(tls.clone()),
+        head: mqtt,
+    };
+    ports.open(&settings.limits, mqtts).await;
     let https = Port {
         section: "https",
         listen: &settings.https.listen,

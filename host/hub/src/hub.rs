@@ -285,6 +285,11 @@ impl Hub {
         &self.config.device
     }
 
+    /// The largest message that it takes, body and properties together.
+    pub fn message_limit(&self) -> ByteSize {
+        self.config.message_limit
+    }
+
     /// The log under it.
     pub fn log(&self) -> &Arc<dyn MessageLog> {
         &self.log
@@ -403,6 +408,11 @@ impl Hub {
     /// Resolves when a commit is on the device, and may be told to the outside.
     pub fn durable(&self, lsn: Lsn) -> Durable<'_> {
         self.log.durable(lsn)
+    }
+
+    /// The newest commit of this process, on the device or not.
+    pub fn newest_lsn(&self) -> Lsn {
+        Lsn(self.newest.load(Ordering::SeqCst))
     }
 
     /// The newest commit that is on the device, and with it all before.
@@ -658,6 +668,11 @@ impl Hub {
             false => self.refresh_readers(),
         }
         id
+    }
+
+    /// Whether a message was taken in since this start of the hub.
+    pub fn is_of_this_start(&self, id: MessageId) -> bool {
+        id.start == self.start
     }
 
     pub(crate) fn next_id(&self) -> MessageId {

@@ -167,6 +167,14 @@ impl Inbox {
         }
     }
 
+    /// The endpoint and priority of a queue of this inbox.
+    pub fn queue_name(&self, queue: QueueId) -> (EndpointId, Priority) {
+        match self.lane(queue) {
+            Some(lane) => (lane.endpoint.clone(), lane.priority),
+            None => (EndpointId::Upstream, Priority::DEFAULT),
+        }
+    }
+
     /// Handled: progress goes into the commit.
     pub fn handled(&mut self, delivery: &Delivery, commit: &mut Commit) {
         add(&self.hub.counters.handled, 1);

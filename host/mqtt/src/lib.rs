@@ -11,12 +11,22 @@
 
 pub mod azure;
 pub mod bag;
+mod bell;
 pub mod client;
+mod connection;
 pub mod encode;
+mod head;
+mod link;
+mod live;
+mod output;
 pub mod packet;
 mod reason;
+mod sdk;
+mod session;
 pub mod topic;
 pub mod tree;
+mod window;
 
+pub use head::{Head, HeadConfig, HeadStatus};
 pub use packet::{Decoder, Packet, PacketError};
 pub use reason::Reason;

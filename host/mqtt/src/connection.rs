@@ -1,0 +1,330 @@
+//! One connection, from its first byte to its end.
+//!
+//! ```text
+//!   bytes ─► CONNECT ─► who is it? ─► seat (the one before goes) ─► session ─► CONNACK
+//!                │          │                                                     │
+//!                └ refused ─┴──────────────────────────► closed ◄── end ◄── loop ─┘
+//!
+//!   loop:  what came in ─► batch ─► commit        what is on the device ─► replies
+//!          calls, changes of twins ─► out         queues, as far as window and output have room ─► out
+//! ```
+//!
+//! One task does all of it, so that nothing of a connection is locked. It sleeps until bytes come, can go
+//! out, a commit is on the device, a queue grew, somebody tells it to go, or its time is up.
+
+mod connect;
+mod event;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use edge_identity::{Denied, Peer, Permit};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use crate::Reason;
+use crate::encode;
+use crate::head::Head;
+use crate::link::{Close, FULL_AGAIN, Link};
+use crate::live::Handle;
+use crate::packet::{Decoder, Packet, PacketError, Publish};
+use crate::sdk::Sdk;
+
+use connect::Connected;
+use event::{Event, Events};
+
+/// What is left to write when a connection ends has this long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Identities are looked at again after this long, whatever happens: clocks may be set.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// Topics that a client may name by a number.
+const ALIASES: u16 = 64;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// DISCONNECT.
+    #[error("the client disconnected")]
+    Client,
+    /// The other end went without a word.
+    #[error("the connection was lost: {0}")]
+    Lost(std::io::Error),
+    /// What it sent breaks the protocol.
+    #[error("{0}")]
+    Protocol(#[from] PacketError),
+    /// What runs on the connection ended it.
+    #[error("{0}")]
+    Closed(#[from] Close),
+    /// It was silent for too long.
+    #[error("silent for one and a half times its keep-alive of {} s", .0)]
+    Silent(u16),
+    /// Another connection has its client id.
+    #[error("another connection with the same client id took over")]
+    TakenOver,
+    /// Its identity no longer holds.
+    #[error("{0}")]
+    Denied(#[from] Denied),
+    /// The daemon stops.
+    #[error("the daemon stops")]
+    Stopping,
+}
+
+impl End {
+    /// What version 5 is told; none: nothing.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Client | Self::Lost(_) => None,
+            Self::Protocol(error) => Some(error.reason()),
+            Self::Closed(close) => Some(close.reason()),
+            Self::Silent(_) => Some(Reason::KeepAliveTimeout),
+            Self::TakenOver => Some(Reason::SessionTakenOver),
+            Self::Denied(_) => Some(Reason::NotAuthorized),
+            Self::Stopping => Some(Reason::ServerShuttingDown),
+        }
+    }
+
+    /// Whether somebody should look at it.
+    fn is_unusual(&self) -> bool {
+        matches!(
+            self,
+            Self::Protocol(_) | Self::Closed(_) | Self::Denied(_) | Self::TakenOver
+        )
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    head: &Arc<Head>,
+    mut stream: S,
+    peer: &Peer,
+) {
+    let Some(connected) = connect::connect(head, &mut stream, peer).await else {
+        return;
+    };
+    let Connected {
+        decoder,
+        input,
+        mut link,
+        mut sdk,
+        permit,
+        handle,
+        keep_alive,
+        seat,
+    } = connected;
+    let client = link.session.client.clone();
+    tracing::info!(%client, peer = %peer.address, session = link.session.outlives(), "client connected");
+    let mut running = Running {
+        head,
+        decoder,
+        permit: &permit,
+        handle: &handle,
+        keep_alive,
+        aliases: Vec::new(),
+        heard: Instant::now(),
+    };
+    let mut events = Events::new(stream, input);
+    let end = match sdk.begin(&mut link) {
+        Ok(()) => match running.run(&mut events, &mut link, &mut sdk).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        },
+        Err(close) => close.into(),
+    };
+    sdk.end();
+    match end.is_unusual() {
+        true => {
+            tracing::warn!(%client, peer = %peer.address, why = %end, "client's connection closed")
+        }
+        false => {
+            tracing::info!(%client, peer = %peer.address, why = %end, "client's connection ended")
+        }
+    }
+    if let Some(reason) = end.reason() {
+        let text = end.to_string();
+        // A client that takes no packet of this size hears nothing.
+        let _ = encode::disconnect(link.output.tail(), link.peer, reason, Some(&text));
+    }
+    if !matches!(end, End::Lost(_) | End::Client) {
+        // It may be gone, or not listen.
+        let _ = timeout(LAST_WORDS, events.finish(&mut link.output)).await;
+    }
+    head.sessions.put(link.end());
+    drop(seat);
+    let _ = timeout(LAST_WORDS, events.stream().shutdown()).await;
+}
+
+enum Never {}
+
+/// What a connection's loop knows beside its link.
+struct Running<'a> {
+    head: &'a Arc<Head>,
+    decoder: Decoder,
+    permit: &'a Permit,
+    handle: &'a Arc<Handle>,
+    keep_alive: u16,
+    aliases: Vec<bytestring::ByteString>,
+    /// When something was last heard of the client.
+    heard: Instant,
+}
+
+impl Running<'_> {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        events: &mut Events<S>,
+        link: &mut Link,
+        sdk: &mut Sdk,
+    ) -> Result<Never, End> {
+        let mut closing = self.head.closing.clone();
+        let stopping = async move {
+            // A sender that is gone is an end, too.
+            let _ = closing.wait_for(|closing| *closing).await;
+        };
+        tokio::pin!(stopping);
+        loop {
+            while let Some(publish) = link.unpark() {
+                sdk.publish(link, publish)?;
+            }
+            self.read(&mut events.input, link, sdk)?;
+            link.commit_batch()?;
+            sdk.control(link)?;
+            link.flush_replies();
+            link.pump(sdk);
+            link.commit_progress()?;
+            let deadline = self.deadline(link);
+            let event = tokio::select! {
+                biased;
+                event = events.next(link, &self.handle.bell, deadline) => event,
+                () = &mut stopping => return Err(End::Stopping),
+            };
+            match event {
+                Event::Read => self.heard = Instant::now(),
+                Event::Woken => {
+                    link.look_again();
+                    let told = self.handle.told();
+                    if told.go {
+                        return Err(End::TakenOver);
+                    }
+                    if told.recheck {
+                        self.head.registry.recheck(self.permit, link.hub.now())?;
+                    }
+                }
+                Event::Written => {}
+                Event::Time => {
+                    link.look_again();
+                    if self.silent_at().is_some_and(|at| at <= Instant::now()) {
+                        return Err(End::Silent(self.keep_alive));
+                    }
+                    self.head.registry.recheck(self.permit, link.hub.now())?;
+                }
+                Event::Ended(error) => return Err(End::Lost(error)),
+            }
+        }
+    }
+
+    /// When a silent client has been silent for too long [MQTT-3.1.2-24].
+    fn silent_at(&self) -> Option<Instant> {
+        let span = Duration::from_secs(self.keep_alive.into()).mul_f32(1.5);
+        (self.keep_alive > 0).then(|| self.heard + span)
+    }
+
+    /// When to look whatever happens.
+    fn deadline(&self, link: &Link) -> Instant {
+        let (now, clock) = (Instant::now(), link.hub.now());
+        let in_time =
+            |at: edge_core::Timestamp| now + at.since(clock).max(Duration::from_millis(1));
+        let candidates = [
+            Some(now + LOOK_AGAIN),
+            self.silent_at(),
+            self.permit.expires.map(|at| {
+                // Not sooner than a clock that was set can be told.
+                in_time(at).min(now + LOOK_AGAIN)
+            }),
+            link.again.map(in_time),
+            link.waits_for_room().then(|| now + FULL_AGAIN),
+        ];
+        candidates
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + LOOK_AGAIN)
+    }
+
+    /// Takes what came in, as far as there is room for it.
+    fn read(&mut self, input: &mut BytesMut, link: &mut Link, sdk: &mut Sdk) -> Result<(), End> {
+        while link.may_read() {
+            let Some(packet) = self.decoder.next(input)? else {
+                return Ok(());
+            };
+            self.packet(packet, link, sdk)?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: Packet, link: &mut Link, sdk: &mut Sdk) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => {
+                let publish = self.resolve(publish)?;
+                sdk.publish(link, publish)?;
+            }
+            Packet::PubAck(ack) => {
+                let rejected = ack.reason.is_error().then_some(ack.reason);
+                if !link.acknowledged(ack.id, rejected) {
+                    tracing::debug!(client = %link.session.client, id = ack.id, "acknowledges what is not in flight");
+                }
+            }
+            Packet::Subscribe(subscribe) => sdk.subscribe(link, &subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => sdk.unsubscribe(link, &unsubscribe)?,
+            Packet::PingReq => encode::pingresp(link.output.tail()),
+            Packet::Disconnect(disconnect) => {
+                if let Some(expiry) = disconnect.session_expiry {
+                    if link.session.stored.expiry == 0 && expiry > 0 {
+                        let why = "a session that was to end with its connection cannot be kept [MQTT-3.14.2-2]";
+                        return Err(Close::refused(Reason::ProtocolError, why).into());
+                    }
+                    link.session.stored.expiry = expiry;
+                }
+                return Err(End::Client);
+            }
+            Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => {
+                let why = "an answer of QoS 2, which nothing was sent with";
+                return Err(Close::refused(Reason::ProtocolError, why).into());
+            }
+            Packet::Auth(_) => {
+                let why = "AUTH without an authentication method in CONNECT";
+                return Err(Close::refused(Reason::ProtocolError, why).into());
+            }
+            Packet::Connect(_) => {
+                // The decoder lets none pass.
+                let why = "a second CONNECT [MQTT-3.1.0-2]";
+                return Err(Close::refused(Reason::ProtocolError, why).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the topic in that an alias stands for, and remembers it.
+    fn resolve(&mut self, mut publish: Publish) -> Result<Publish, End> {
+        let Some(alias) = publish.alias else {
+            return Ok(publish);
+        };
+        let wrong = |why: &str| End::from(Close::refused(Reason::TopicAliasInvalid, why));
+        if alias.get() > ALIASES {
+            return Err(wrong("a topic alias over the maximum"));
+        }
+        let place = usize::from(alias.get() - 1);
+        if publish.topic.is_empty() {
+            publish.topic = match self.aliases.get(place) {
+                Some(topic) if !topic.is_empty() => topic.clone(),
+                _ => return Err(wrong("a topic alias that was never set")),
+            };
+        } else {
+            if self.aliases.len() <= place {
+                self.aliases
+                    .resize(place + 1, bytestring::ByteString::new());
+            }
+            self.aliases[place] = bytestring::ByteString::from(&*publish.topic);
+        }
+        Ok(publish)
+    }
+}
