@@ -84,8 +84,6 @@ struct Entry {
     number: u64,
     handle: Arc<Handle>,
     gone: Arc<Notify>,
-    /// The newcomer that waits for this one to go.
-    next: u64,
 }
 
 #[derive(Debug)]
@@ -97,6 +95,8 @@ struct Fight {
 #[derive(Debug, Default)]
 struct Inner {
     seated: HashMap<Arc<str>, Entry>,
+    /// The newest of the newcomers that wait.
+    next: HashMap<Arc<str>, u64>,
     fights: HashMap<Arc<str>, Fight>,
 }
 
@@ -154,12 +154,16 @@ impl Live {
             let (gone, told, wait) = {
                 let mut inner = self.lock();
                 let inner = &mut *inner;
-                let Some(entry) = inner.seated.get_mut(client) else {
+                let next = inner.next.get(client).copied().unwrap_or_default();
+                if next > number {
+                    return Err(NoSeat::Superseded);
+                }
+                let Some(entry) = inner.seated.get(client) else {
+                    inner.next.remove(client);
                     let entry = Entry {
                         number,
                         handle: handle.clone(),
                         gone: Arc::default(),
-                        next: 0,
                     };
                     inner.seated.insert(client.clone(), entry);
                     return Ok(Seat {
@@ -168,10 +172,7 @@ impl Live {
                         number,
                     });
                 };
-                if entry.next > number {
-                    return Err(NoSeat::Superseded);
-                }
-                entry.next = number;
+                inner.next.insert(client.clone(), number);
                 let wait = match waited {
                     true => Duration::ZERO,
                     false => turn(&mut inner.fights, client, Instant::now()),
