@@ -6,10 +6,11 @@ mod edge;
 mod support;
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use edge::{Daemon, Manifest};
 use serde_json::json;
+use support::process::{Counts, megabytes, number, proc, settle};
 use support::{Bench, Goal};
 
 /// Modules whose instances are made by a message, and the samples that they are.
@@ -23,54 +24,6 @@ const MODULES: [(&str, &str); 8] = [
     ("sum-3", "aggregator"),
     ("files", "files"),
 ];
-
-/// Milliseconds in which the kernel counts CPU time.
-const TICK: u64 = 10;
-
-/// What the kernel counted of a process so far.
-#[derive(Clone, Copy)]
-struct Counts {
-    cpu: Duration,
-    /// Bytes of calls that write, to files, pipes and sockets.
-    calls: u64,
-    /// Bytes that were to go to the device.
-    device: u64,
-}
-
-impl Counts {
-    fn of(pid: u32) -> Self {
-        let io = proc(pid, "io");
-        // The name, in brackets, may hold anything.
-        let stat = proc(pid, "stat");
-        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-        let ticks = fields.split(' ').skip(11).take(2);
-        let ticks: u64 = ticks.map(|n| n.parse::<u64>().expect("a number")).sum();
-        Self {
-            cpu: Duration::from_millis(ticks * TICK),
-            calls: number(&io, "wchar:"),
-            device: number(&io, "write_bytes:"),
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            cpu: self.cpu - before.cpu,
-            calls: self.calls - before.calls,
-            device: self.device - before.device,
-        }
-    }
-}
-
-fn proc(pid: u32, file: &str) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it runs, and may be looked at")
-}
-
-/// The number after a name.
-fn number(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let word = line.and_then(|line| line.split_whitespace().next());
-    word.and_then(|n| n.parse().ok()).expect(name)
-}
 
 /// With ten modules, each of which has done something.
 fn daemon() -> Daemon {
@@ -98,28 +51,6 @@ fn daemon() -> Daemon {
     daemon
 }
 
-/// Waits until it neither writes nor starts or ends threads for a while: what became free is tidied up
-/// a second later, and surplus threads end after five.
-fn settle(pid: u32) {
-    const QUIET: Duration = Duration::from_secs(6);
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let look = || {
-        (
-            Counts::of(pid).device,
-            number(&proc(pid, "status"), "Threads:"),
-        )
-    };
-    let begin = Instant::now();
-    let (mut last, mut since) = (look(), Instant::now());
-    while since.elapsed() < QUIET && begin.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(200));
-        let now = look();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-    }
-}
-
 #[allow(clippy::cast_precision_loss, reason = "figures")]
 fn float(n: u64) -> f64 {
     n as f64
@@ -137,10 +68,8 @@ fn main() {
         let before = Counts::of(pid);
         sleep(span);
         let used = Counts::of(pid).since(before);
-        let rollup = proc(pid, "smaps_rollup");
-        let mega = |name: &str| float(number(&rollup, name) << 10) / 1e6;
-        memory.push(mega("Pss:"));
-        resident.push(mega("Rss:"));
+        memory.push(megabytes(pid, "smaps_rollup", "Pss:"));
+        resident.push(megabytes(pid, "smaps_rollup", "Rss:"));
         cpu.push(100.0 * used.cpu.as_secs_f64() / span.as_secs_f64());
         calls.push(float(used.calls));
         device.push(float(used.device));

@@ -11,6 +11,8 @@
     reason = "printing is what a benchmark is for"
 )]
 
+pub mod process;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -107,6 +109,11 @@ impl Bench {
             println!("{case:<44} {metric:<10} {median:>14.3} {unit:<7} {range:>27}  {goal}");
         }
     }
+}
+
+/// Says on standard error what is missing or wrong in a run.
+pub fn complain(bench: &str, what: impl std::fmt::Display) {
+    eprintln!("{bench}: {what}");
 }
 
 /// Time of one call, over enough calls to be told.
