@@ -85,6 +85,15 @@ impl Running {
         found.unwrap_or_else(|| panic!("no line {wanted}: {}", self.so_far()))
     }
 
+    /// The next line of standard output, if it is there already.
+    pub fn line_if_any(&mut self) -> Option<String> {
+        let text = self.out.text();
+        let (whole, _) = text.rsplit_once('\n')?;
+        let line = whole.lines().nth(self.read)?.to_owned();
+        self.read += 1;
+        Some(line)
+    }
+
     /// The body in the next line of standard output.
     #[track_caller]
     pub fn body(&mut self) -> serde_json::Value {
