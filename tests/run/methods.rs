@@ -75,7 +75,7 @@ fn desired_properties_reach_the_module_and_what_it_reports_is_printed() {
     assert_eq!(reported["module"], json!("device_twin"));
     assert_eq!(
         reported["reported"],
-        json!({"interval": 12, "intervalVersion": 1})
+        json!({"interval": 12, "intervalVersion": 2})
     );
 
     let path = twin_file(&dir, r#"{"desired": {"interval": "soon"}}"#);

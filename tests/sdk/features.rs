@@ -169,7 +169,7 @@ pub fn messages(subject: &mut Subject, peer: &Subject, token: &str) {
 /// Both halves of its twin, both ways.
 pub fn twins(world: &World, subject: &mut Subject, token: &str) {
     let target = subject.who.target();
-    let patch = json!({"check": {"token": token, "gone": 1}, "é \"x\"": [1, null, {"y": 2.5}]});
+    let patch = json!({"check": {"token": token, "gone": 1}, "é": [1, {"y": 2.5}]});
     subject.client.ask("report", json!({ "patch": patch }));
     let patch = json!({"check": {"gone": null}});
     subject.client.ask("report", json!({ "patch": patch }));

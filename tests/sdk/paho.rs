@@ -1,25 +1,8 @@
-//! paho-mqtt 2: a client that knows nothing of hubs, on the SDKs' topics with a token as its password, and
-//! on open topics.
+//! paho-mqtt 2: a client that knows nothing of hubs, on the SDKs' topics with a token as its password.
 
 use serde_json::{Value, json};
 
 use crate::{Client, DEVICE, GATEWAY, HUB, World, isolated};
-
-/// Where open topics are.
-const TOPICS: &str = "
-[topics]
-listen = \"127.0.0.1:1883\"
-tls = false
-anonymous = true
-[[topics.rules]]
-identity = \"*\"
-publish = [\"plant/#\"]
-subscribe = [\"plant/#\"]
-[[topics.rules]]
-identity = \"$anonymous\"
-publish = [\"plant/#\"]
-subscribe = [\"plant/#\"]
-";
 
 /// The shared key in a connection string.
 fn key(connection_string: &str) -> &str {
@@ -87,76 +70,10 @@ fn as_module(version: u8, transport: &str) {
     client.ask("disconnect", json!({}));
 }
 
-/// Two plain devices, wildcards, retained messages and a will.
-fn on_open_topics(version: u8) {
-    let mut world = World::with(TOPICS);
-    let connect = |id: &str| {
-        let mut client = Client::paho();
-        let with = json!({
-            "host": "localhost", "port": 1883, "client_id": id, "version": version,
-            "clean": false, "expiry": 3600,
-            "will": {"topic": format!("plant/{id}/state"), "body": "gone", "retain": true},
-        });
-        client.ask("connect", with);
-        client
-    };
-    let (mut sender, mut receiver) = (connect("sender"), connect("receiver"));
-    receiver.ask("subscribe", json!({"topic": "plant/+/temperature"}));
-    sender.ask(
-        "publish",
-        json!({"topic": "plant/press/temperature", "body": "31"}),
-    );
-    let came = receiver.event("message", |event| event["body"] == "31");
-    assert_eq!(
-        (&came["topic"], &came["qos"], &came["retain"]),
-        (&json!("plant/press/temperature"), &json!(1), &json!(false))
-    );
-
-    let retained = json!({"topic": "plant/press/state", "body": "runs", "retain": true});
-    sender.ask("publish", retained);
-    // Numbered messages through a crash: none is lost, and their order is kept.
-    let stream = json!({"topic": "plant/press/temperature", "count": 300, "prefix": "n"});
-    let sending = sender.begin("stream", stream);
-    receiver.events_at_least(30, "message", |_| true);
-    world.crash();
-    sender.end(sending).unwrap();
-    for number in 0..300 {
-        let body = format!("n{number}");
-        receiver.event("message", |event| event["body"] == body);
-    }
-
-    let mut late = connect("late");
-    late.ask("subscribe", json!({"topic": "plant/#"}));
-    let state = late.event("message", |event| event["topic"] == "plant/press/state");
-    assert_eq!(
-        (&state["body"], &state["retain"]),
-        (&json!("runs"), &json!(true))
-    );
-    sender.ask("drop", json!({}));
-    let will = late.event("message", |event| event["topic"] == "plant/sender/state");
-    assert_eq!(will["body"], "gone");
-
-    let refused = json!({"topic": "elsewhere/x", "body": "x"});
-    match version {
-        5 => {
-            let answer = receiver.ask("publish", refused);
-            assert_eq!(answer["code"], 0x87, "{answer}");
-        }
-        _ => {
-            let refused = receiver.begin("publish", refused);
-            receiver.event("connection", |event| event["connected"] == false);
-            // It never gets its PUBACK.
-            let _ = refused;
-        }
-    }
-}
-
 isolated! {
     fn paho_is_a_module_over_mqtt_3() { as_module(4, "tcp"); }
     fn paho_is_a_module_over_mqtt_5() { as_module(5, "tcp"); }
     fn paho_is_a_module_over_websocket() { as_module(4, "ws"); }
-    fn paho_uses_open_topics_over_mqtt_3() { on_open_topics(4); }
-    fn paho_uses_open_topics_over_mqtt_5() { on_open_topics(5); }
 
     fn a_wrong_token_is_refused() {
         let world = World::new();

@@ -182,19 +182,23 @@ impl Running<'_> {
         };
         tokio::pin!(stopping);
         loop {
+            link.flush_replies();
             while let Some(publish) = link.unpark() {
                 sdk.publish(link, publish)?;
             }
-            self.read(&mut events.input, link, sdk)?;
+            let held_back = self.read(&mut events.input, link, sdk)?;
             link.commit_batch()?;
             sdk.control(link)?;
             link.flush_replies();
             link.pump(sdk);
             link.commit_progress()?;
+            if held_back && link.may_read() {
+                continue;
+            }
             let deadline = self.deadline(link);
             let event = tokio::select! {
                 biased;
-                event = events.next(link, &self.handle.bell, deadline) => event,
+                event = events.next(link, &self.handle.bell, deadline, held_back) => event,
                 () = &mut stopping => return Err(End::Stopping),
             };
             match event {
@@ -250,15 +254,15 @@ impl Running<'_> {
             .unwrap_or(now + LOOK_AGAIN)
     }
 
-    /// Takes what came in, as far as there is room for it.
-    fn read(&mut self, input: &mut BytesMut, link: &mut Link, sdk: &mut Sdk) -> Result<(), End> {
+    /// Takes what came in, as far as there is room for it; says whether there may be more of it.
+    fn read(&mut self, input: &mut BytesMut, link: &mut Link, sdk: &mut Sdk) -> Result<bool, End> {
         while link.may_read() {
             let Some(packet) = self.decoder.next(input)? else {
-                return Ok(());
+                return Ok(false);
             };
             self.packet(packet, link, sdk)?;
         }
-        Ok(())
+        Ok(!input.is_empty())
     }
 
     fn packet(&mut self, packet: Packet, link: &mut Link, sdk: &mut Sdk) -> Result<(), End> {

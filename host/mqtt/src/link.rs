@@ -126,7 +126,9 @@ pub(crate) struct Link {
     replies: VecDeque<(Lsn, Reply)>,
     /// Replies of this batch, at the end of `replies`.
     fresh: usize,
-    unacked_bytes: VecDeque<(Lsn, usize)>,
+    batches: VecDeque<(Lsn, usize)>,
+    /// Bytes of those batches.
+    unacked_bytes: usize,
     unacked: usize,
     parked: VecDeque<Publish>,
     parked_bytes: usize,
@@ -161,7 +163,8 @@ impl Link {
             progress: Commit::new(),
             replies: VecDeque::new(),
             fresh: 0,
-            unacked_bytes: VecDeque::new(),
+            batches: VecDeque::new(),
+            unacked_bytes: 0,
             unacked: 0,
             parked: VecDeque::new(),
             parked_bytes: 0,
@@ -238,7 +241,7 @@ impl Link {
         self.parked.len() < PARKED
             && self.parked_bytes < PARKED_BYTES
             && self.unacked < UNACKED
-            && self.unacked_bytes.iter().map(|(_, n)| n).sum::<usize>() < UNACKED_BYTES
+            && self.unacked_bytes + self.staged_bytes < UNACKED_BYTES
             && self.output.len() < 2 * OUTPUT
     }
 
@@ -254,8 +257,8 @@ impl Link {
         };
         self.stuck = false;
         if self.staged_bytes > 0 {
-            self.unacked_bytes.push_back((lsn, self.staged_bytes));
-            self.staged_bytes = 0;
+            self.batches.push_back((lsn, self.staged_bytes));
+            self.unacked_bytes += std::mem::take(&mut self.staged_bytes);
         }
         let from = self.replies.len() - self.fresh;
         for (at, _) in self.replies.range_mut(from..) {
@@ -279,15 +282,11 @@ impl Link {
             };
             self.write(reply);
         }
-        while self
-            .unacked_bytes
-            .front()
-            .is_some_and(|(lsn, _)| *lsn <= durable)
+        while let Some((lsn, bytes)) = self.batches.front()
+            && *lsn <= durable
         {
-            self.unacked_bytes.pop_front();
-        }
-        if self.unacked_bytes.is_empty() && self.staged_bytes == 0 {
-            self.unacked = 0;
+            self.unacked_bytes -= bytes;
+            self.batches.pop_front();
         }
     }
 

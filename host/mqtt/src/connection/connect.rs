@@ -121,6 +121,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         // It may be gone, or not listen.
         let _ = timeout(LAST_WORDS, async {
             stream.write_all(&out).await?;
+            stream.flush().await?;
             stream.shutdown().await
         })
         .await;
@@ -255,8 +256,12 @@ impl Entered {
         };
         let written = encode::connack(link.output.tail(), peer, &ack);
         written.map_err(|error| Refusal::Gone(error.to_string()))?;
-        let sent = stream.write_all(link.output.tail()).await;
-        sent.map_err(|error| Refusal::Gone(error.to_string()))?;
+        let sent = async {
+            stream.write_all(link.output.tail()).await?;
+            stream.flush().await
+        };
+        sent.await
+            .map_err(|error| Refusal::Gone(error.to_string()))?;
         link.output.tail().clear();
         let sdk = Sdk::new(head.hub.clone(), self.identity, self.bell);
         Ok((link, sdk, self.permit, self.handle, self.seat))

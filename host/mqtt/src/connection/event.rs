@@ -59,13 +59,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Events<S> {
         &mut self.stream
     }
 
-    /// Waits for the next event, and writes what there is to write. Cancel safe.
-    pub(super) async fn next(&mut self, link: &mut Link, bell: &Bell, deadline: Instant) -> Event {
+    /// Waits for the next event, and writes what there is to write; `held_back`: there is input that had to
+    /// wait for room. Cancel safe.
+    pub(super) async fn next(
+        &mut self,
+        link: &mut Link,
+        bell: &Bell,
+        deadline: Instant,
+        held_back: bool,
+    ) -> Event {
         // A deadline that moves away, as that of silence does with each packet, is let come.
         if deadline < self.armed {
             self.arm(deadline);
         }
-        let held_up = link.is_held_up();
+        let held_up = held_back || link.is_held_up();
         poll_fn(|context| {
             let written = match self.poll_write(&mut link.output, context) {
                 Poll::Ready(Ok(written)) => written,

@@ -29,9 +29,10 @@ async function create({ kind, transport = 'tcp', connection_string, ca, x509, to
   // Renewal comes at a margin before the end, which is 900 s unless both are said.
   const margin = token_ttl && token_ttl - 5;
   if (x509) {
+    // With a certificate this SDK ignores GatewayHostName and connects to HostName.
     const ids = `DeviceId=${x509.device}` + (x509.module ? `;ModuleId=${x509.module}` : '');
     client = Which.fromConnectionString(
-      `HostName=${x509.hub};${ids};x509=true;GatewayHostName=${x509.gateway}`, Transport);
+      `HostName=${x509.gateway};${ids};x509=true`, Transport);
     options.cert = fs.readFileSync(x509.certificate, 'utf8');
     options.key = fs.readFileSync(x509.key, 'utf8');
   } else if (connection_string && token_ttl) {
