@@ -69,18 +69,6 @@ isolated! {
         }
     }
 
-    /// Two programs with one identity: the newer one has it, and the older one learns of it.
-    fn a_second_program_takes_an_identity_over() {
-        let world = World::new();
-        let first = Subject::module(&world, Sdk::Node, "subject", json!({}));
-        let second = Subject::module(&world, Sdk::Python, "subject", json!({}));
-        first
-            .client
-            .event("connection", |event| event["connected"] == false);
-        drop(first);
-        features::method_in(&world, &second, "second");
-    }
-
     /// An identity that is disabled loses its connection, and gets none.
     fn a_disabled_identity_is_cut_off_at_once() {
         let world = World::new();
