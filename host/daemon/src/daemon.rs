@@ -316,6 +316,9 @@ async fn open_ports(
             closing.clone(),
         )
     };
+    if !settings.topics.listen.is_empty() {
+        warn!("open topics are not served yet: [topics] is checked, and nothing listens there");
+    }
     let mqtts = Port {
         section: "mqtt",
         listen: &settings.mqtt.listen,
