@@ -37,7 +37,7 @@ use crate::device::{Device, DeviceError};
 use crate::local::{Take, Upstream};
 use crate::settings::{RootMessages, Settings, UpstreamKind};
 use listeners::{Listeners, Port};
-use mqtt::Mqtt;
+use mqtt::{Mqtt, OpenTopics};
 
 /// A module has this long to end the step that it is in.
 const MODULE_GRACE: Duration = Duration::from_secs(10);
@@ -114,6 +114,9 @@ pub enum DaemonError {
     /// The store failed; what was acknowledged is kept.
     #[error("the store failed, and the daemon ended to recover at its next start")]
     Store(#[source] CommitError),
+    /// A filter in `[topics]` is none.
+    #[error("[topics]: {0}")]
+    Topics(#[from] edge_mqtt::BadFilter),
     /// A part of the daemon ended that is to go on for ever.
     #[error("{0} ended early")]
     Fault(&'static str),
@@ -148,7 +151,7 @@ pub async fn run(
     let device = started?;
     let (close, closing) = watch::channel(false);
     let metrics = metrics_server::listen(settings.metrics.listen).await;
-    let ports = open_ports(settings, &device, &closing).await;
+    let (ports, topics) = open_ports(settings, &device, &closing).await?;
     let workload = device.listen_for_workload(settings.workload.listen).await;
     let mut listening = ports.info();
     listening.extend(workload.as_ref().and_then(|socket| {
@@ -186,6 +189,12 @@ pub async fn run(
         "the management API"
     });
     ports.run(&mut serving, &closing);
+    if let Some(topics) = topics {
+        serving.spawn(async move {
+            topics.keep().await;
+            "the keeper of the open topics"
+        });
+    }
     let at = metrics.as_ref().map(|(_, at)| *at);
     if let Some((listener, _)) = metrics {
         let router = metrics_server::router(device.clone());
@@ -299,14 +308,15 @@ async fn open_ports(
     settings: &Settings,
     device: &Arc<Device>,
     closing: &watch::Receiver<bool>,
-) -> Listeners {
+) -> Result<(Listeners, Option<Arc<OpenTopics>>), DaemonError> {
     let mut ports = Listeners::default();
     let tls = device.authority().server_config();
-    let mqtt = Mqtt::open(HeadConfig {
+    let config = HeadConfig {
         hub: device.hub().clone(),
         registry: device.registry().clone(),
         closing: closing.clone(),
-    });
+    };
+    let mqtt = Mqtt::open(config.clone());
     let gateway = GatewayConfig {
         message_limit: settings.hub.message_limit,
         heads: vec![mqtt.clone()],
@@ -316,9 +326,6 @@ async fn open_ports(
             closing.clone(),
         )
     };
-    if !settings.topics.listen.is_empty() {
-        warn!("open topics are not served yet: [topics] is checked, and nothing listens there");
-    }
     let mqtts = Port {
         section: "mqtt",
         listen: &settings.mqtt.listen,
@@ -333,7 +340,19 @@ async fn open_ports(
         head: Arc::new(Gateway::new(gateway)),
     };
     ports.open(&settings.limits, https).await;
-    ports
+    let topics = &settings.topics;
+    if topics.listen.is_empty() {
+        return Ok((ports, None));
+    }
+    let open = OpenTopics::open(config, topics)?;
+    let port = Port {
+        section: "topics",
+        listen: &topics.listen,
+        tls: topics.tls.then(|| device.authority().server_config()),
+        head: open.clone(),
+    };
+    ports.open(&settings.limits, port).await;
+    Ok((ports, Some(open)))
 }
 
 fn name(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> &'static str {

@@ -20,8 +20,8 @@ use edge_core::{ByteSize, DeviceId, limits};
 use crate::paths;
 
 pub use connections::{
-    CertificateSettings, HttpsSettings, LimitSettings, MqttSettings, TopicMapping, TopicRule,
-    TopicSettings, WorkloadSettings,
+    CertificateSettings, HttpsSettings, LimitSettings, MqttSettings, TopicSettings,
+    WorkloadSettings,
 };
 pub use read::{BadSettings, Mistake};
 

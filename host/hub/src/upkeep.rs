@@ -9,7 +9,7 @@ use edge_store::{
 };
 
 use crate::counters::add;
-use crate::{Hub, Wake};
+use crate::{Hub, Owner, Wake};
 
 /// Entries looked at before a commit.
 const BATCH: usize = 64;
@@ -136,6 +136,27 @@ impl Hub {
                 return Ok((settled < queue.depth).then(|| now.after(NOT_YET)));
             }
         }
+    }
+
+    /// Throws away up to `max` entries of the queues of an owner that is no more. Says whether there are more.
+    ///
+    /// # Errors
+    /// The log did not take it; come again.
+    pub fn purge(&self, owner: &Owner, max: usize) -> Result<bool, CommitError> {
+        let mut commit = Commit::new();
+        let mut batch = Vec::new();
+        for (queue, ..) in self.queues_of(owner) {
+            let (room, all) = (max - batch.len(), Visible::Committed);
+            self.log.read(queue, Seq::ZERO, room, all, &mut batch);
+        }
+        for delivery in &batch {
+            commit.progress(Progress::Settled {
+                queue: delivery.queue,
+                seq: delivery.seq,
+            });
+        }
+        self.commit(&mut commit)?;
+        Ok(!batch.is_empty())
     }
 
     /// Puts a dead letter back into the queue that it came from, as new: with no tries counted and the

@@ -24,12 +24,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::Reason;
+use crate::door::{Door, Service, Shared};
 use crate::encode;
-use crate::head::Head;
 use crate::link::{Close, FULL_AGAIN, Link};
 use crate::live::Handle;
 use crate::packet::{Decoder, Packet, PacketError, Publish};
-use crate::sdk::Sdk;
 
 use connect::Connected;
 use event::{Event, Events};
@@ -45,8 +44,11 @@ const ALIASES: u16 = 64;
 #[derive(Debug, thiserror::Error)]
 enum End {
     /// DISCONNECT.
-    #[error("the client disconnected")]
-    Client,
+    #[error("the client disconnected{}", if *.will { ", and asked for its will" } else { "" })]
+    Client {
+        /// Whether its will is to be published all the same [MQTT-3.14.4-3].
+        will: bool,
+    },
     /// The other end went without a word.
     #[error("the connection was lost: {0}")]
     Lost(std::io::Error),
@@ -74,7 +76,7 @@ impl End {
     /// What version 5 is told; none: nothing.
     fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Client | Self::Lost(_) => None,
+            Self::Client { .. } | Self::Lost(_) => None,
             Self::Protocol(error) => Some(error.reason()),
             Self::Closed(close) => Some(close.reason()),
             Self::Silent(_) => Some(Reason::KeepAliveTimeout),
@@ -94,19 +96,19 @@ impl End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    head: &Arc<Head>,
+pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
+    door: &D,
     mut stream: S,
     peer: &Peer,
 ) {
-    let Some(connected) = connect::connect(head, &mut stream, peer).await else {
+    let Some(connected) = connect::connect(door, &mut stream, peer).await else {
         return;
     };
     let Connected {
         decoder,
         input,
         mut link,
-        mut sdk,
+        mut service,
         permit,
         handle,
         keep_alive,
@@ -115,23 +117,23 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let client = link.session.client.clone();
     tracing::info!(%client, peer = %peer.address, session = link.session.outlives(), "client connected");
     let mut running = Running {
-        head,
+        shared: door.shared(),
         decoder,
-        permit: &permit,
+        permit: permit.as_ref(),
         handle: &handle,
         keep_alive,
         aliases: Vec::new(),
         heard: Instant::now(),
     };
     let mut events = Events::new(stream, input);
-    let end = match sdk.begin(&mut link) {
-        Ok(()) => match running.run(&mut events, &mut link, &mut sdk).await {
+    let end = match service.begin(&mut link) {
+        Ok(()) => match running.run(&mut events, &mut link, &mut service).await {
             Ok(never) => match never {},
             Err(end) => end,
         },
         Err(close) => close.into(),
     };
-    sdk.end();
+    service.end();
     match end.is_unusual() {
         true => {
             tracing::warn!(%client, peer = %peer.address, why = %end, "client's connection closed")
@@ -145,11 +147,11 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         // A client that takes no packet of this size hears nothing.
         let _ = encode::disconnect(link.output.tail(), link.peer, reason, Some(&text));
     }
-    if !matches!(end, End::Lost(_) | End::Client) {
+    if !matches!(end, End::Lost(_) | End::Client { .. }) {
         // It may be gone, or not listen.
         let _ = timeout(LAST_WORDS, events.finish(&mut link.output)).await;
     }
-    head.sessions.put(link.end());
+    door.left(link.end(), matches!(end, End::Client { will: false }));
     drop(seat);
     let _ = timeout(LAST_WORDS, events.stream().shutdown()).await;
 }
@@ -158,9 +160,9 @@ enum Never {}
 
 /// What a connection's loop knows beside its link.
 struct Running<'a> {
-    head: &'a Arc<Head>,
+    shared: &'a Shared,
     decoder: Decoder,
-    permit: &'a Permit,
+    permit: Option<&'a Permit>,
     handle: &'a Arc<Handle>,
     keep_alive: u16,
     aliases: Vec<bytestring::ByteString>,
@@ -173,9 +175,9 @@ impl Running<'_> {
         &mut self,
         events: &mut Events<S>,
         link: &mut Link,
-        sdk: &mut Sdk,
+        service: &mut impl Service,
     ) -> Result<Never, End> {
-        let mut closing = self.head.closing.clone();
+        let mut closing = self.shared.closing.clone();
         let stopping = async move {
             // A sender that is gone is an end, too.
             let _ = closing.wait_for(|closing| *closing).await;
@@ -184,15 +186,15 @@ impl Running<'_> {
         loop {
             link.flush_replies();
             while let Some(publish) = link.unpark() {
-                sdk.publish(link, publish)?;
+                service.publish(link, publish)?;
             }
-            let held_back = self.read(&mut events.input, link, sdk)?;
+            let held_back = self.read(&mut events.input, link, service)?;
             link.commit_batch()?;
-            sdk.control(link)?;
+            let busy = service.control(link)?;
             link.flush_replies();
-            link.pump(sdk);
+            link.pump(service);
             link.commit_progress()?;
-            if held_back && link.may_read() {
+            if busy || held_back && link.may_read() {
                 continue;
             }
             let deadline = self.deadline(link);
@@ -210,7 +212,7 @@ impl Running<'_> {
                         return Err(End::TakenOver);
                     }
                     if told.recheck {
-                        self.head.registry.recheck(self.permit, link.hub.now())?;
+                        self.recheck(link)?;
                     }
                 }
                 Event::Written => {}
@@ -219,10 +221,17 @@ impl Running<'_> {
                     if self.silent_at().is_some_and(|at| at <= Instant::now()) {
                         return Err(End::Silent(self.keep_alive));
                     }
-                    self.head.registry.recheck(self.permit, link.hub.now())?;
+                    self.recheck(link)?;
                 }
                 Event::Ended(error) => return Err(End::Lost(error)),
             }
+        }
+    }
+
+    fn recheck(&self, link: &Link) -> Result<(), Denied> {
+        match self.permit {
+            Some(permit) => self.shared.registry.recheck(permit, link.hub.now()),
+            None => Ok(()),
         }
     }
 
@@ -240,7 +249,7 @@ impl Running<'_> {
         let candidates = [
             Some(now + LOOK_AGAIN),
             self.silent_at(),
-            self.permit.expires.map(|at| {
+            self.permit.and_then(|permit| permit.expires).map(|at| {
                 // Not sooner than a clock that was set can be told.
                 in_time(at).min(now + LOOK_AGAIN)
             }),
@@ -255,21 +264,31 @@ impl Running<'_> {
     }
 
     /// Takes what came in, as far as there is room for it; says whether there may be more of it.
-    fn read(&mut self, input: &mut BytesMut, link: &mut Link, sdk: &mut Sdk) -> Result<bool, End> {
+    fn read(
+        &mut self,
+        input: &mut BytesMut,
+        link: &mut Link,
+        service: &mut impl Service,
+    ) -> Result<bool, End> {
         while link.may_read() {
             let Some(packet) = self.decoder.next(input)? else {
                 return Ok(false);
             };
-            self.packet(packet, link, sdk)?;
+            self.packet(packet, link, service)?;
         }
         Ok(!input.is_empty())
     }
 
-    fn packet(&mut self, packet: Packet, link: &mut Link, sdk: &mut Sdk) -> Result<(), End> {
+    fn packet(
+        &mut self,
+        packet: Packet,
+        link: &mut Link,
+        service: &mut impl Service,
+    ) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => {
                 let publish = self.resolve(publish)?;
-                sdk.publish(link, publish)?;
+                service.publish(link, publish)?;
             }
             Packet::PubAck(ack) => {
                 let rejected = ack.reason.is_error().then_some(ack.reason);
@@ -277,8 +296,8 @@ impl Running<'_> {
                     tracing::debug!(client = %link.session.client, id = ack.id, "acknowledges what is not in flight");
                 }
             }
-            Packet::Subscribe(subscribe) => sdk.subscribe(link, &subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => sdk.unsubscribe(link, &unsubscribe)?,
+            Packet::Subscribe(subscribe) => service.subscribe(link, &subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => service.unsubscribe(link, &unsubscribe)?,
             Packet::PingReq => encode::pingresp(link.output.tail()),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.session_expiry {
@@ -288,9 +307,11 @@ impl Running<'_> {
                     }
                     link.session.stored.expiry = expiry;
                 }
-                return Err(End::Client);
+                let will = disconnect.reason != Reason::Success;
+                return Err(End::Client { will });
             }
-            Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => {
+            Packet::PubRel(release) => service.release(link, release.id)?,
+            Packet::PubRec(_) | Packet::PubComp(_) => {
                 let why = "an answer of QoS 2, which nothing was sent with";
                 return Err(Close::refused(Reason::ProtocolError, why).into());
             }

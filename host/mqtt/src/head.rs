@@ -1,19 +1,24 @@
-//! The head: what all of its connections share.
+//! The head of Azure's SDKs: modules and devices, each on its own topics.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use edge_core::Identity;
 use edge_hub::Hub;
-use edge_identity::{Peer, Registry, Watcher};
+use edge_identity::{Credential, Peer, Registry, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use crate::azure::parse_client_id;
+use crate::Reason;
+use crate::azure::{UserName, parse_client_id};
+use crate::bell::Bell;
 use crate::connection;
+use crate::door::{Admitted, Counts, Door, HeadStatus, Refusal, Shared};
+use crate::encode::ConnAck;
 use crate::live::Live;
-use crate::session::{Session, Sessions};
+use crate::packet::Connect;
+use crate::sdk::Sdk;
+use crate::session::{Kind, Session, Sessions};
 
 /// What a head works with.
 #[derive(Debug, Clone)]
@@ -26,38 +31,25 @@ pub struct HeadConfig {
     pub closing: watch::Receiver<bool>,
 }
 
+impl HeadConfig {
+    /// Reads the sessions that are stored, and follows changes of identities from now on.
+    pub(crate) fn share(self, kind: Kind) -> Shared {
+        let live = Arc::<Live>::default();
+        self.registry.watch(Arc::new(Recheck(live.clone())));
+        Shared {
+            sessions: Sessions::open(kind, self.hub.clone()),
+            hub: self.hub,
+            registry: self.registry,
+            closing: self.closing,
+            live,
+            counts: Counts::default(),
+        }
+    }
+}
+
 /// Serves modules and devices that speak MQTT as Azure's SDKs do.
 #[derive(Debug)]
-pub struct Head {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) closing: watch::Receiver<bool>,
-    pub(crate) sessions: Sessions,
-    pub(crate) live: Arc<Live>,
-    pub(crate) counts: Counts,
-}
-
-/// Connections since the start, by what became of them.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) refused: AtomicU64,
-}
-
-/// What a head has done and has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadStatus {
-    /// Clients that are connected.
-    pub connected: usize,
-    /// Sessions that wait for their client.
-    pub asleep: usize,
-    /// Connections that were let in.
-    pub accepted: u64,
-    /// Connections that were not.
-    pub refused: u64,
-    /// Connections that gave way to another with the same client id.
-    pub taken_over: u64,
-}
+pub struct Head(Shared);
 
 /// Has connections judged again whose identity changed.
 struct Recheck(Arc<Live>);
@@ -71,22 +63,13 @@ impl Watcher for Recheck {
 impl Head {
     /// Reads the sessions that are stored, but for those of identities that are gone, and follows changes of identities from now on.
     pub fn open(config: HeadConfig) -> Arc<Self> {
-        let live = Arc::<Live>::default();
-        config.registry.watch(Arc::new(Recheck(live.clone())));
-        let sessions = Sessions::open(config.hub.clone());
+        let shared = config.share(Kind::Sdk);
         let is_gone = |session: &Session| {
             let identity = parse_client_id(&session.client);
-            !identity.is_ok_and(|identity| config.registry.get(&identity).is_some())
+            !identity.is_ok_and(|identity| shared.registry.get(&identity).is_some())
         };
-        sessions.expire(config.hub.now(), is_gone);
-        Arc::new(Self {
-            sessions,
-            hub: config.hub,
-            registry: config.registry,
-            closing: config.closing,
-            live,
-            counts: Counts::default(),
-        })
+        shared.sessions.expire(shared.hub.now(), is_gone);
+        Arc::new(Self(shared))
     }
 
     /// Serves one connection until it ends. Why it ended is in the log.
@@ -95,17 +78,100 @@ impl Head {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let head = self.clone();
-        async move { connection::serve(&head, stream, &peer).await }
+        async move { connection::serve(&*head, stream, &peer).await }
     }
 
     /// What it has done and has.
     pub fn status(&self) -> HeadStatus {
-        HeadStatus {
-            connected: self.live.len(),
-            asleep: self.sessions.len(),
-            accepted: self.counts.accepted.load(Ordering::Relaxed),
-            refused: self.counts.refused.load(Ordering::Relaxed),
-            taken_over: self.live.taken_over.load(Ordering::Relaxed),
+        self.0.status()
+    }
+}
+
+impl Door for Head {
+    type Who = Identity;
+    type Service = Sdk;
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    fn admit(&self, hello: &Connect, peer: &Peer) -> Result<Admitted<Identity>, Refusal> {
+        let name = hello.user_name.as_deref().unwrap_or_default();
+        let name =
+            UserName::parse(name).map_err(|error| Refusal::said(Reason::NotAuthorized, error))?;
+        let identity = name.identity;
+        let client = &*hello.client_id;
+        if client != identity.to_string() {
+            let why = format!("client id {client:?} is not {identity}, whom the user name names");
+            return Err(Refusal::said(Reason::ClientIdentifierNotValid, why));
+        }
+        let permit = prove(&self.0, &identity, hello, peer)?;
+        if hello.will.is_some() {
+            tracing::debug!(%identity, "will left out: it has no topic that could take it");
+        }
+        Ok(Admitted {
+            who: identity,
+            permit: Some(permit),
+            client: client.into(),
+            assigned: None,
+        })
+    }
+
+    fn resume(
+        &self,
+        known: Option<Session>,
+        hello: &Connect,
+        admitted: &Admitted<Identity>,
+    ) -> Result<(Session, bool), Refusal> {
+        let now = self.0.hub.now();
+        let (mut session, present) = match known {
+            Some(session) if !hello.clean_start && !session.is_over(now) => (session, true),
+            _ => (Session::new(Kind::Sdk, admitted.client.clone()), false),
+        };
+        session.stored.expiry = hello.session_expiry;
+        session.stored.left = None;
+        Ok((session, present))
+    }
+
+    fn offers(&self) -> ConnAck<'static> {
+        ConnAck {
+            no_qos2: true,
+            no_retain: true,
+            no_subscription_ids: true,
+            no_shared: true,
+            ..ConnAck::default()
         }
     }
+
+    fn service(&self, who: Identity, _: &Session, bell: Arc<Bell>) -> Sdk {
+        Sdk::new(self.0.hub.clone(), who, bell)
+    }
+
+    fn left(&self, session: Session, _: bool) {
+        self.0.sessions.put(session);
+    }
+}
+
+/// Has a client prove that it is somebody, by its password or else its certificate.
+pub(crate) fn prove(
+    shared: &Shared,
+    identity: &Identity,
+    hello: &Connect,
+    peer: &Peer,
+) -> Result<edge_identity::Permit, Refusal> {
+    let credential = match &hello.password {
+        Some(password) if !password.is_empty() => Credential::from_password(password),
+        _ if !peer.certificates.is_empty() => Credential::Certificates(&peer.certificates),
+        _ => Credential::None,
+    };
+    shared
+        .registry
+        .authenticate(identity, credential, shared.hub.now())
+        .map_err(|denied| {
+            let reason = match denied.is_transient() {
+                true => Reason::ServerUnavailable,
+                false => Reason::NotAuthorized,
+            };
+            Refusal::said(reason, format!("{identity}: {denied}"))
+        })
 }

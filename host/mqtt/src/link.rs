@@ -77,6 +77,8 @@ impl Close {
 #[derive(Debug)]
 pub(crate) enum Reply {
     PubAck(PacketId, Reason),
+    PubRec(PacketId),
+    PubComp(PacketId, Reason),
     /// A whole packet.
     Packet(Bytes),
     /// A message of QoS 0 or 1 that is in no queue.
@@ -295,6 +297,13 @@ impl Link {
             Reply::PubAck(id, reason) => {
                 self.unacked = self.unacked.saturating_sub(1);
                 encode::puback(self.output.tail(), self.peer, id, reason, None)
+            }
+            Reply::PubRec(id) => {
+                self.unacked = self.unacked.saturating_sub(1);
+                encode::pubrec(self.output.tail(), self.peer, id, Reason::Success, None)
+            }
+            Reply::PubComp(id, reason) => {
+                encode::pubcomp(self.output.tail(), self.peer, id, reason)
             }
             Reply::Packet(packet) => {
                 self.output.body(&packet);

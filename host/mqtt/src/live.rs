@@ -212,7 +212,8 @@ impl Live {
         entry.is_some_and(|entry| Arc::ptr_eq(&entry.handle, handle))
     }
 
-    /// Has every connection looked at again whose client id is this one or begins with it and a slash.
+    /// Has every connection looked at again whose client begins with this identity, be it that of a module
+    /// of it or one of several.
     pub(crate) fn recheck(&self, identity: &str) {
         for (client, entry) in &self.lock().seated {
             let rest = client.strip_prefix(identity);

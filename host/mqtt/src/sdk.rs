@@ -20,6 +20,7 @@ use crate::Reason;
 use crate::azure;
 use crate::bag;
 use crate::bell::Bell;
+use crate::door::Service;
 use crate::encode::{self, Peer};
 use crate::link::{Close, Link, Reply, Show, Shown};
 use crate::output::Output;
@@ -89,27 +90,6 @@ impl Sdk {
         }
     }
 
-    /// Takes up what the session is subscribed to.
-    pub(crate) fn begin(&mut self, link: &mut Link) -> Result<(), Close> {
-        self.activate(link);
-        link.repeat_loose();
-        if self.subscriptions.desired.is_some() && link.session.stored.desired > 0 {
-            self.resend_desired(link)?;
-        }
-        Ok(())
-    }
-
-    /// The connection ends.
-    pub(crate) fn end(&mut self) {
-        let target: Arc<dyn MethodTarget> = self.controls.clone();
-        self.hub.methods().unregister(&self.identity, &target);
-        let listener: Arc<dyn TwinListener> = self.controls.clone();
-        self.hub.forget_listener(&self.identity, &listener);
-        // Whoever waits for an answer is told.
-        self.calls.clear();
-        self.controls.close();
-    }
-
     /// Brings what runs for the client in line with its subscriptions.
     fn activate(&mut self, link: &mut Link) {
         self.subscriptions = Subscriptions::of(&link.session);
@@ -144,38 +124,6 @@ impl Sdk {
             }
             Identity::Module(..) => None,
         }
-    }
-
-    /// Takes a PUBLISH.
-    pub(crate) fn publish(&mut self, link: &mut Link, publish: Publish) -> Result<(), Close> {
-        if publish.qos == QoS::ExactlyOnce {
-            let why = "QoS 2: devices and modules publish with QoS 0 or 1";
-            return Err(Close::refused(Reason::QoSNotSupported, why));
-        }
-        let topic = publish.topic.clone();
-        let meant = azure::Publish::parse(&topic)
-            .map_err(|error| Close::Denied(format!("publish to {topic:?}: {error}")))?;
-        match meant {
-            azure::Publish::Telemetry { owner, bag } => {
-                if !owner.is(&self.identity) {
-                    let why = format!("{} publishes as somebody else: {topic:?}", self.identity);
-                    return Err(Close::Denied(why));
-                }
-                if link.is_stuck() {
-                    link.park(publish);
-                    return Ok(());
-                }
-                return self.telemetry(link, publish, bag);
-            }
-            azure::Publish::TwinGet { rid } => self.twin_get(link, rid)?,
-            azure::Publish::ReportedPatch { rid } => self.report(link, rid, &publish.body)?,
-            azure::Publish::MethodAnswer { status, rid } => self.answer(rid, status, &publish.body),
-        }
-        if let Some(id) = publish.id {
-            // Behind the answer: whoever has this has that.
-            link.reply_after(edge_store::Lsn(0), Reply::PubAck(id, Reason::Success));
-        }
-        Ok(())
     }
 
     fn telemetry(&mut self, link: &mut Link, publish: Publish, bag: &str) -> Result<(), Close> {
@@ -239,70 +187,6 @@ impl Sdk {
         Ok(())
     }
 
-    /// Takes a SUBSCRIBE.
-    pub(crate) fn subscribe(
-        &mut self,
-        link: &mut Link,
-        subscribe: &Subscribe,
-    ) -> Result<(), Close> {
-        let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        for wanted in &subscribe.filters {
-            let filter = &*wanted.filter;
-            match azure::Subscription::parse(filter) {
-                Ok(
-                    azure::Subscription::Inputs(owner) | azure::Subscription::DeviceBound(owner),
-                ) if !owner.is(&self.identity) => {
-                    // SDKs do not see a refusal in SUBACK (client contract, 6.2).
-                    let why = format!("{} subscribes for somebody else: {filter:?}", self.identity);
-                    return Err(Close::Denied(why));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(client = %link.session.client, filter, %error, "subscription refused");
-                    reasons.push(Reason::TopicFilterInvalid);
-                    continue;
-                }
-            }
-            let qos = wanted.qos.min(QoS::AtLeastOnce);
-            let all = &mut link.session.stored.subscriptions;
-            all.retain(|known| known.filter != filter);
-            all.push(Subscribed {
-                filter: filter.to_owned(),
-                qos: qos as u8,
-            });
-            reasons.push(match qos {
-                QoS::AtMostOnce => Reason::Success,
-                _ => Reason::GrantedQoS1,
-            });
-        }
-        let mut packet = BytesMut::new();
-        encode::suback(&mut packet, link.peer, subscribe.id, &reasons, None)
-            .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;
-        self.changed(link, packet.freeze())
-    }
-
-    /// Takes an UNSUBSCRIBE.
-    pub(crate) fn unsubscribe(
-        &mut self,
-        link: &mut Link,
-        unsubscribe: &Unsubscribe,
-    ) -> Result<(), Close> {
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
-        for filter in &unsubscribe.filters {
-            let all = &mut link.session.stored.subscriptions;
-            let before = all.len();
-            all.retain(|known| known.filter != **filter);
-            reasons.push(match all.len() < before {
-                true => Reason::Success,
-                false => Reason::NoSubscriptionExisted,
-            });
-        }
-        let mut packet = BytesMut::new();
-        encode::unsuback(&mut packet, link.peer, unsubscribe.id, &reasons)
-            .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;
-        self.changed(link, packet.freeze())
-    }
-
     /// Subscriptions changed: they are kept before the client is told.
     fn changed(&mut self, link: &mut Link, packet: Bytes) -> Result<(), Close> {
         link.commit_batch()?;
@@ -314,22 +198,6 @@ impl Sdk {
         }
         link.reply_after(lsn.unwrap_or(edge_store::Lsn(0)), Reply::Packet(packet));
         self.activate(link);
-        Ok(())
-    }
-
-    /// Sends calls and changes of the twin that came since.
-    pub(crate) fn control(&mut self, link: &mut Link) -> Result<(), Close> {
-        for control in self.controls.take() {
-            match control {
-                Control::Call(call) => self.call(link, call),
-                Control::Desired {
-                    patch,
-                    version,
-                    lsn,
-                } => self.desired(link, patch, version, lsn),
-                Control::Resend => self.resend_desired(link)?,
-            }
-        }
         Ok(())
     }
 
@@ -368,6 +236,134 @@ impl Sdk {
                 payload,
             })
         }));
+    }
+}
+
+impl Service for Sdk {
+    fn begin(&mut self, link: &mut Link) -> Result<(), Close> {
+        self.activate(link);
+        link.repeat_loose();
+        if self.subscriptions.desired.is_some() && link.session.stored.desired > 0 {
+            self.resend_desired(link)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, link: &mut Link, publish: Publish) -> Result<(), Close> {
+        if publish.qos == QoS::ExactlyOnce {
+            let why = "QoS 2: devices and modules publish with QoS 0 or 1";
+            return Err(Close::refused(Reason::QoSNotSupported, why));
+        }
+        let topic = publish.topic.clone();
+        let meant = azure::Publish::parse(&topic)
+            .map_err(|error| Close::Denied(format!("publish to {topic:?}: {error}")))?;
+        match meant {
+            azure::Publish::Telemetry { owner, bag } => {
+                if !owner.is(&self.identity) {
+                    let why = format!("{} publishes as somebody else: {topic:?}", self.identity);
+                    return Err(Close::Denied(why));
+                }
+                if link.is_stuck() {
+                    link.park(publish);
+                    return Ok(());
+                }
+                return self.telemetry(link, publish, bag);
+            }
+            azure::Publish::TwinGet { rid } => self.twin_get(link, rid)?,
+            azure::Publish::ReportedPatch { rid } => self.report(link, rid, &publish.body)?,
+            azure::Publish::MethodAnswer { status, rid } => self.answer(rid, status, &publish.body),
+        }
+        if let Some(id) = publish.id {
+            // Behind the answer: whoever has this has that.
+            link.reply_after(edge_store::Lsn(0), Reply::PubAck(id, Reason::Success));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, _: &mut Link, _: PacketId) -> Result<(), Close> {
+        let why = "PUBREL for a message of QoS 2, of which none is taken here";
+        Err(Close::refused(Reason::ProtocolError, why))
+    }
+
+    fn subscribe(&mut self, link: &mut Link, subscribe: &Subscribe) -> Result<(), Close> {
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        for wanted in &subscribe.filters {
+            let filter = &*wanted.filter;
+            match azure::Subscription::parse(filter) {
+                Ok(
+                    azure::Subscription::Inputs(owner) | azure::Subscription::DeviceBound(owner),
+                ) if !owner.is(&self.identity) => {
+                    // SDKs do not see a refusal in SUBACK (client contract, 6.2).
+                    let why = format!("{} subscribes for somebody else: {filter:?}", self.identity);
+                    return Err(Close::Denied(why));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(client = %link.session.client, filter, %error, "subscription refused");
+                    reasons.push(Reason::TopicFilterInvalid);
+                    continue;
+                }
+            }
+            let qos = wanted.qos.min(QoS::AtLeastOnce);
+            let all = &mut link.session.stored.subscriptions;
+            all.retain(|known| known.filter != filter);
+            all.push(Subscribed {
+                filter: filter.to_owned(),
+                qos: qos as u8,
+                ..Subscribed::default()
+            });
+            reasons.push(match qos {
+                QoS::AtMostOnce => Reason::Success,
+                _ => Reason::GrantedQoS1,
+            });
+        }
+        let mut packet = BytesMut::new();
+        encode::suback(&mut packet, link.peer, subscribe.id, &reasons, None)
+            .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;
+        self.changed(link, packet.freeze())
+    }
+
+    fn unsubscribe(&mut self, link: &mut Link, unsubscribe: &Unsubscribe) -> Result<(), Close> {
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            let all = &mut link.session.stored.subscriptions;
+            let before = all.len();
+            all.retain(|known| known.filter != **filter);
+            reasons.push(match all.len() < before {
+                true => Reason::Success,
+                false => Reason::NoSubscriptionExisted,
+            });
+        }
+        let mut packet = BytesMut::new();
+        encode::unsuback(&mut packet, link.peer, unsubscribe.id, &reasons)
+            .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;
+        self.changed(link, packet.freeze())
+    }
+
+    /// Sends calls and changes of the twin that came since.
+    fn control(&mut self, link: &mut Link) -> Result<bool, Close> {
+        for control in self.controls.take() {
+            match control {
+                Control::Call(call) => self.call(link, call),
+                Control::Desired {
+                    patch,
+                    version,
+                    lsn,
+                } => self.desired(link, patch, version, lsn),
+                Control::Resend => self.resend_desired(link)?,
+            }
+        }
+        Ok(false)
+    }
+
+    fn end(&mut self) {
+        let target: Arc<dyn MethodTarget> = self.controls.clone();
+        self.hub.methods().unregister(&self.identity, &target);
+        let listener: Arc<dyn TwinListener> = self.controls.clone();
+        self.hub.forget_listener(&self.identity, &listener);
+        // Whoever waits for an answer is told.
+        self.calls.clear();
+        self.controls.close();
     }
 }
 

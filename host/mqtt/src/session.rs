@@ -1,14 +1,17 @@
 //! What of a client outlives its connection: subscriptions, lanes, and how far it was sent what.
 //!
 //! ```text
-//!   table Sessions    s NUL client id    JSON, see Stored
+//!   table Sessions    s NUL client                  JSON, see Stored: clients of Azure's SDKs
+//!                     o NUL client                  the same: clients of the open topics
+//!                     q NUL client NUL packet id    a message of QoS 2 that came and is not released yet
 //! ```
 //!
 //! A connection takes its session out and puts it back. What must not be lost is in the log before the
 //! client is told: subscriptions before SUBACK, lanes before the first message of theirs. After a crash a
 //! session is as it was stored, and all that may have been in flight is sent again, flagged as a repeat.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +20,8 @@ use edge_hub::Hub;
 use edge_store::{Commit, MessageLog, Put, Seq, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::packet::QoS;
+use crate::packet::{PacketId, QoS};
+use crate::topics::StoredWill;
 use crate::window::{Loose, SPAN};
 
 /// Format of stored sessions.
@@ -27,16 +31,48 @@ pub(crate) const FOR_EVER: u32 = u32::MAX;
 /// Keys read at once.
 const PAGE: usize = 256;
 
-/// Before the client ids in the table.
-const PREFIX: &[u8] = b"s\0";
+/// Before the packet ids of QoS 2.
+const UNRELEASED: &[u8] = b"q\0";
+
+/// Which head a session belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// That of Azure's SDKs.
+    Sdk,
+    /// That of the open topics.
+    Open,
+}
+
+impl Kind {
+    /// Before the clients in the table.
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Sdk => b"s\0",
+            Self::Open => b"o\0",
+        }
+    }
+}
 
 /// A subscription as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Subscribed {
     /// As the client wrote it.
     pub(crate) filter: String,
     /// Granted.
     pub(crate) qos: u8,
+    /// Without the client's own messages.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) no_local: bool,
+    /// With the retain flag as it was published.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) as_published: bool,
+    /// Its identifier.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) id: Option<NonZeroU32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Subscribed {
@@ -85,6 +121,12 @@ pub(crate) struct Stored {
     /// The version of desired properties that the client was told last; 0 if none.
     #[serde(default)]
     pub(crate) desired: u64,
+    /// The place of its queue among those of the open topics.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) place: Option<u32>,
+    /// What is to be published when the connection is lost, or is waiting to be.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) will: Option<StoredWill>,
 }
 
 impl Default for Stored {
@@ -96,6 +138,8 @@ impl Default for Stored {
             lanes: Vec::new(),
             left: None,
             desired: 0,
+            place: None,
+            will: None,
         }
     }
 }
@@ -154,19 +198,22 @@ impl Sent {
 /// A session of this process.
 #[derive(Debug)]
 pub(crate) struct Session {
+    kind: Kind,
     pub(crate) client: Arc<str>,
     pub(crate) stored: Stored,
     pub(crate) loose: Loose<LoosePacket>,
     /// By lane, as long as `stored.lanes`.
     pub(crate) sent: Vec<Sent>,
+    /// Messages of QoS 2 that came and are not released yet.
+    unreleased: HashSet<PacketId>,
 }
 
 impl Session {
-    pub(crate) fn new(client: Arc<str>) -> Self {
-        Self::of(client, Stored::default())
+    pub(crate) fn new(kind: Kind, client: Arc<str>) -> Self {
+        Self::of(kind, client, Stored::default())
     }
 
-    fn of(client: Arc<str>, stored: Stored) -> Self {
+    fn of(kind: Kind, client: Arc<str>, stored: Stored) -> Self {
         let sent = match &stored.left {
             Some(left) => {
                 let known = |upto: &Option<u64>| match upto {
@@ -183,16 +230,71 @@ impl Session {
             None => vec![Sent::UNKNOWN; stored.lanes.len()],
         };
         Self {
+            kind,
             client,
             stored,
             loose: Loose::default(),
             sent,
+            unreleased: HashSet::new(),
         }
     }
 
     /// Whether it outlives its connection.
     pub(crate) fn outlives(&self) -> bool {
         self.stored.expiry > 0
+    }
+
+    /// Whether it is stored: also what is to be published at its end has to outlive the process.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.outlives() || self.stored.will.is_some()
+    }
+
+    /// Notes that a message of QoS 2 came; false if it had come before.
+    pub(crate) fn receive(&mut self, id: PacketId, commit: &mut Commit) -> bool {
+        let new = self.unreleased.insert(id);
+        if new && self.outlives() {
+            commit.put(self.unreleased_put(id, Some(Bytes::new())));
+        }
+        new
+    }
+
+    /// Whether a message of QoS 2 came and is not released.
+    pub(crate) fn has_received(&self, id: PacketId) -> bool {
+        self.unreleased.contains(&id)
+    }
+
+    /// The client knows that a message of QoS 2 came; false if there was none.
+    pub(crate) fn release(&mut self, id: PacketId, commit: &mut Commit) -> bool {
+        let known = self.unreleased.remove(&id);
+        if known && self.outlives() {
+            commit.put(self.unreleased_put(id, None));
+        }
+        known
+    }
+
+    fn unreleased_put(&self, id: PacketId, value: Option<Bytes>) -> Put {
+        let key = [
+            UNRELEASED,
+            self.client.as_bytes(),
+            b"\0",
+            &id.get().to_be_bytes(),
+        ]
+        .concat();
+        Put {
+            table: Table::Sessions,
+            key: key.into(),
+            value,
+        }
+    }
+
+    fn read_unreleased(&mut self, log: &dyn MessageLog) {
+        let prefix = [UNRELEASED, self.client.as_bytes(), b"\0"].concat();
+        let id = |key: &[u8]| {
+            let bytes = key.strip_prefix(&*prefix)?.try_into().ok()?;
+            PacketId::new(u16::from_be_bytes(bytes))
+        };
+        let ids = keys(log, &prefix);
+        self.unreleased = ids.iter().filter_map(|key| id(key)).collect();
     }
 
     /// The lane of a queue, and whether it is new.
@@ -217,12 +319,23 @@ impl Session {
     /// Adds to a commit that it is no more.
     pub(crate) fn stage_removal(&self, commit: &mut Commit) {
         commit.put(self.put(None));
+        for id in &self.unreleased {
+            commit.put(self.unreleased_put(*id, None));
+        }
+    }
+
+    /// Adds what is to be stored of it now: itself, or that it is no more.
+    pub(crate) fn stage_state(&self, commit: &mut Commit) {
+        match self.is_stored() {
+            true => self.stage(commit),
+            false => self.stage_removal(commit),
+        }
     }
 
     fn put(&self, value: Option<Bytes>) -> Put {
         Put {
             table: Table::Sessions,
-            key: Bytes::from([PREFIX, self.client.as_bytes()].concat()),
+            key: Bytes::from([self.kind.prefix(), self.client.as_bytes()].concat()),
             value,
         }
     }
@@ -243,6 +356,19 @@ impl Session {
         let span = std::time::Duration::from_secs(self.stored.expiry.into());
         (self.stored.expiry != FOR_EVER).then(|| Timestamp(left.at).after(span))
     }
+
+    /// Whether its time is over.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.ends().is_some_and(|at| at <= now)
+    }
+
+    /// When its will is due; none: there is none, or somebody is connected.
+    pub(crate) fn will_due(&self) -> Option<Timestamp> {
+        let (left, will) = (self.stored.left.as_ref()?, self.stored.will.as_ref()?);
+        let span = std::time::Duration::from_secs(will.delay.into());
+        let due = Timestamp(left.at).after(span);
+        Some(self.ends().map_or(due, |ends| ends.min(due)))
+    }
 }
 
 /// The sessions without a connection.
@@ -254,11 +380,11 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Reads those that are stored. One that cannot be read is said and left out: its client begins anew.
-    pub(crate) fn open(hub: Arc<Hub>) -> Self {
+    pub(crate) fn open(kind: Kind, hub: Arc<Hub>) -> Self {
         let log = hub.log().clone();
         let mut asleep = HashMap::new();
-        for key in keys(&*log) {
-            let Some(client) = client_of(&key) else {
+        for key in keys(&*log, kind.prefix()) {
+            let Some(client) = client_of(kind, &key) else {
                 continue;
             };
             let Some(value) = log.get(Table::Sessions, &key) else {
@@ -266,7 +392,9 @@ impl Sessions {
             };
             match serde_json::from_slice::<Stored>(&value) {
                 Ok(stored) if stored.format == FORMAT => {
-                    asleep.insert(client.clone(), Session::of(client, stored));
+                    let mut session = Session::of(kind, client.clone(), stored);
+                    session.read_unreleased(&*log);
+                    asleep.insert(client, session);
                 }
                 Ok(stored) => {
                     tracing::warn!(%client, format = stored.format, "session left out: this version cannot read it");
@@ -292,36 +420,41 @@ impl Sessions {
     /// Puts a session back whose connection has ended, or forgets it.
     pub(crate) fn put(&self, mut session: Session) {
         let mut commit = Commit::new();
-        let outlives = session.outlives();
-        match outlives {
-            true => {
-                session.leave(self.hub.now());
-                session.stage(&mut commit);
-            }
-            false => session.stage_removal(&mut commit),
-        }
+        session.leave(self.hub.now());
+        session.stage_state(&mut commit);
         if let Err(error) = self.hub.commit(&mut commit) {
             // What is stored is older, and only more careful.
             tracing::warn!(client = %session.client, %error, "session not stored");
         }
-        if outlives {
-            self.lock().insert(session.client.clone(), session);
+        if session.is_stored() {
+            self.keep(session);
         }
+    }
+
+    /// Keeps one whose connection has ended, and that is stored as it is.
+    pub(crate) fn keep(&self, session: Session) {
+        self.lock().insert(session.client.clone(), session);
+    }
+
+    /// Takes those that somebody has to do with.
+    pub(crate) fn take_if(&self, is_meant: impl Fn(&Session) -> bool) -> Vec<Session> {
+        let mut asleep = self.lock();
+        let clients: Vec<_> = asleep
+            .values()
+            .filter(|session| is_meant(session))
+            .map(|session| session.client.clone())
+            .collect();
+        clients.iter().filter_map(|c| asleep.remove(c)).collect()
+    }
+
+    /// Looks at each.
+    pub(crate) fn each(&self, look: impl FnMut(&Session)) {
+        self.lock().values().for_each(look);
     }
 
     /// Forgets the sessions whose time is over or that `gone` names.
     pub(crate) fn expire(&self, now: Timestamp, gone: impl Fn(&Session) -> bool) {
-        let over: Vec<Session> = {
-            let mut asleep = self.lock();
-            let is_over =
-                |session: &Session| session.ends().is_some_and(|at| at <= now) || gone(session);
-            let clients: Vec<_> = asleep
-                .values()
-                .filter(|session| is_over(session))
-                .map(|session| session.client.clone())
-                .collect();
-            clients.iter().filter_map(|c| asleep.remove(c)).collect()
-        };
+        let over = self.take_if(|session| session.is_over(now) || gone(session));
         let mut commit = Commit::new();
         for session in &over {
             session.stage_removal(&mut commit);
@@ -337,16 +470,16 @@ impl Sessions {
     }
 }
 
-fn client_of(key: &[u8]) -> Option<Arc<str>> {
-    let client = key.strip_prefix(PREFIX)?;
+fn client_of(kind: Kind, key: &[u8]) -> Option<Arc<str>> {
+    let client = key.strip_prefix(kind.prefix())?;
     Some(std::str::from_utf8(client).ok()?.into())
 }
 
-fn keys(log: &dyn MessageLog) -> Vec<Bytes> {
+fn keys(log: &dyn MessageLog, prefix: &[u8]) -> Vec<Bytes> {
     let mut keys: Vec<Bytes> = Vec::new();
     loop {
         let after = keys.last().cloned();
-        let page = log.keys(Table::Sessions, PREFIX, after.as_deref(), PAGE);
+        let page = log.keys(Table::Sessions, prefix, after.as_deref(), PAGE);
         let last = page.len() < PAGE;
         keys.extend(page);
         if last {
@@ -361,11 +494,11 @@ mod tests {
 
     #[test]
     fn after_an_orderly_end_only_what_was_sent_is_a_repeat() {
-        let mut session = Session::new("d".into());
+        let mut session = Session::new(Kind::Sdk, "d".into());
         session.lane(&EndpointId::Upstream, Priority(0));
         assert!(!session.sent[0].send(Seq(7), false));
         session.leave(Timestamp(1));
-        let mut again = Session::of("d".into(), session.stored.clone());
+        let mut again = Session::of(Kind::Sdk, "d".into(), session.stored.clone());
         assert!(again.sent[0].send(Seq(7), true));
         assert!(!again.sent[0].send(Seq(8), true));
         assert!(again.sent[0].send(Seq(8), true));
@@ -373,9 +506,9 @@ mod tests {
 
     #[test]
     fn after_a_crash_what_was_stored_before_is_a_repeat_as_far_as_a_window_goes() {
-        let mut session = Session::new("d".into());
+        let mut session = Session::new(Kind::Sdk, "d".into());
         session.lane(&EndpointId::Upstream, Priority(0));
-        let mut again = Session::of("d".into(), session.stored.clone());
+        let mut again = Session::of(Kind::Sdk, "d".into(), session.stored.clone());
         assert!(again.sent[0].send(Seq(7), true));
         assert!(
             !again.sent[0].send(Seq(8), false),
@@ -387,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_its_time_after_it_was_left() {
-        let mut session = Session::new("c".into());
+        let mut session = Session::new(Kind::Sdk, "c".into());
         session.stored.expiry = 10;
         assert_eq!(session.ends(), None);
         session.leave(Timestamp(5));

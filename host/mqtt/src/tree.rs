@@ -247,29 +247,32 @@ impl<V> Retained<V> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// Shows what a valid filter, without `$share/…/`, matches, in order of the names but for the one
-    /// that is the filter without its `/#`, which comes first.
-    pub fn matching<'a>(&'a self, filter: &str, mut visit: impl FnMut(&'a str, &'a V)) {
-        let Some(wildcard) = filter.find(['+', '#']) else {
-            if let Some((name, value)) = self.0.get_key_value(filter) {
-                visit(name, value);
-            }
-            return;
+    /// What a valid filter, without `$share/…/`, matches, in order of the names, from behind `after` on.
+    pub fn matching<'a>(
+        &'a self,
+        filter: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, &'a V)> {
+        let wildcard = filter.find(['+', '#']);
+        // `a/#` matches `a` too, which comes before what begins with `a/`.
+        let prefix = match wildcard.map(|at| filter.split_at(at)) {
+            Some((prefix, "#")) => prefix.strip_suffix('/').unwrap_or(prefix),
+            Some((prefix, _)) => prefix,
+            None => filter,
         };
-        let prefix = &filter[..wildcard];
-        let parent = filter.strip_suffix("/#").filter(|p| p.len() < wildcard);
-        if let Some((name, value)) = parent.and_then(|name| self.0.get_key_value(name)) {
-            visit(name, value);
-        }
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        for (name, value) in self.0.range::<str, _>(from) {
-            if !name.starts_with(prefix) {
-                break;
-            }
-            if topic::matches(filter, name) {
-                visit(name, value);
-            }
-        }
+        let from = match after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
+        let begins = move |name: &str| match wildcard {
+            Some(_) => name.starts_with(prefix),
+            None => name == filter,
+        };
+        let range = self.0.range::<str, _>((from, Bound::Unbounded));
+        range
+            .map(|(name, value)| (&**name, value))
+            .take_while(move |(name, _)| begins(name))
+            .filter(move |(name, _)| topic::matches(filter, name))
     }
 }
 
@@ -366,9 +369,11 @@ mod tests {
                 retained.insert(name, ());
             }
             for filter in &filters {
-                let mut found = Vec::new();
-                retained.matching(filter, |name, ()| found.push(name));
-                found.sort_unstable();
+                let found: Vec<_> = retained.matching(filter, None).map(|(name, ())| name).collect();
+                for (place, name) in found.iter().enumerate() {
+                    let rest = retained.matching(filter, Some(*name)).map(|(name, ())| name);
+                    prop_assert!(rest.eq(found[place + 1..].iter().copied()));
+                }
                 let mut expected: Vec<_> = names.iter().map(String::as_str)
                     .filter(|name| topic::matches(filter, name)).collect();
                 expected.sort_unstable();

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use edge_mqtt::{TopicMapping, TopicRule};
+
 /// An address for this machine alone: a fresh device opens nothing to the network.
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -153,25 +155,4 @@ impl Default for TopicSettings {
             mappings: Vec::new(),
         }
     }
-}
-
-/// `[[topics.rules]]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TopicRule {
-    /// `DEVICE` or `DEVICE/MODULE`, `*` in them for any letters; `$anonymous` for clients without
-    /// identity.
-    pub identity: String,
-    /// Topic filters; a level may be `{device}` or `{module}`, the client's own.
-    pub publish: Vec<String>,
-    /// Likewise.
-    pub subscribe: Vec<String>,
-}
-
-/// `[[topics.mappings]]`
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TopicMapping {
-    /// A topic filter; what stands at a level that is a `{name}` becomes the property of that name.
-    pub topic: String,
-    /// The output that the message comes from, for routes; none: none.
-    pub output: Option<String>,
 }

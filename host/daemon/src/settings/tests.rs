@@ -1,5 +1,7 @@
 use std::fs;
 
+use edge_mqtt::{TopicMapping, TopicRule};
+
 use super::keys::KEYS;
 use super::*;
 

@@ -6,24 +6,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use edge_core::Identity;
 use edge_hub::DurableWaker;
-use edge_identity::{Credential, Peer, Permit};
+use edge_identity::{Peer, Permit};
 use edge_store::Commit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::{ALIASES, LAST_WORDS};
 use crate::Reason;
-use crate::azure::UserName;
 use crate::bell::Bell;
+use crate::door::{Admitted, Door, Refusal};
 use crate::encode::{self, ConnAck};
-use crate::head::Head;
 use crate::link::Link;
 use crate::live::{Handle, NoSeat, Seat};
-use crate::packet::{Connect, Decoder, Packet, PacketError, Version};
-use crate::sdk::{Sdk, packet_limit};
-use crate::session::Session;
+use crate::packet::{Connect, Decoder, Packet, Version};
+use crate::sdk::packet_limit;
 
 /// A connection has this long to say who it is.
 const HURRY: Duration = Duration::from_secs(30);
@@ -33,45 +30,25 @@ const IN_FLIGHT: usize = 1_000;
 const RECEIVE_MAXIMUM: u16 = 1_024;
 
 /// A client that was let in.
-pub(super) struct Connected {
+pub(super) struct Connected<D: Door> {
     pub(super) decoder: Decoder,
     pub(super) input: BytesMut,
     pub(super) link: Link,
-    pub(super) sdk: Sdk,
-    pub(super) permit: Permit,
+    pub(super) service: D::Service,
+    pub(super) permit: Option<Permit>,
     pub(super) handle: Arc<Handle>,
     pub(super) keep_alive: u16,
     pub(super) seat: Seat,
 }
 
-/// Why a client was not let in.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("{0}")]
-    Packet(#[from] PacketError),
-    #[error("{why}")]
-    Said { reason: Reason, why: String },
-    /// There is nobody to tell.
-    #[error("{0}")]
-    Gone(String),
-}
-
-impl Refusal {
-    fn said(reason: Reason, why: impl ToString) -> Self {
-        Self::Said {
-            reason,
-            why: why.to_string(),
-        }
-    }
-}
-
 /// Lets a client in; `None`: it was refused, and told why as far as its protocol can say it.
-pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
-    head: &Arc<Head>,
+pub(super) async fn connect<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
+    door: &D,
     stream: &mut S,
     peer: &Peer,
-) -> Option<Connected> {
-    let limit = packet_limit(head.hub.message_limit().0).0;
+) -> Option<Connected<D>> {
+    let shared = door.shared();
+    let limit = packet_limit(shared.hub.message_limit().0).0;
     let mut decoder = Decoder::new(limit);
     let mut input = BytesMut::new();
     let hello = match timeout(HURRY, first(stream, &mut decoder, &mut input)).await {
@@ -79,20 +56,20 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         Err(_) => Err(Refusal::Gone("it did not say who it is in time".to_owned())),
     };
     let entered = match hello {
-        Ok(hello) => enter(head, &hello, peer)
+        Ok(hello) => enter(door, &hello, peer)
             .await
             .map(|entered| (hello, entered)),
         Err(refusal) => Err(refusal),
     };
     let refusal = match entered {
-        Ok((hello, entered)) => match entered.begin(head, stream, &hello).await {
-            Ok((link, sdk, permit, handle, seat)) => {
-                head.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        Ok((hello, entered)) => match entered.begin(door, stream, &hello).await {
+            Ok((link, service, permit, handle, seat)) => {
+                shared.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 return Some(Connected {
                     decoder,
                     input,
                     link,
-                    sdk,
+                    service,
                     permit,
                     handle,
                     keep_alive: hello.keep_alive,
@@ -103,7 +80,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         },
         Err(refusal) => refusal,
     };
-    head.counts.refused.fetch_add(1, Ordering::Relaxed);
+    shared.counts.refused.fetch_add(1, Ordering::Relaxed);
     tracing::warn!(peer = %peer.address, why = %refusal, "connection refused");
     let reason = match &refusal {
         Refusal::Packet(error) => error.reason(),
@@ -150,51 +127,28 @@ async fn first<S: AsyncRead + Unpin>(
 }
 
 /// A client that was proven, in its place.
-struct Entered {
-    identity: Identity,
-    permit: Permit,
-    client: Arc<str>,
+struct Entered<W> {
+    admitted: Admitted<W>,
     bell: Arc<Bell>,
     handle: Arc<Handle>,
     seat: Seat,
 }
 
-async fn enter(head: &Arc<Head>, hello: &Connect, peer: &Peer) -> Result<Entered, Refusal> {
+async fn enter<D: Door>(
+    door: &D,
+    hello: &Connect,
+    peer: &Peer,
+) -> Result<Entered<D::Who>, Refusal> {
     if let Some(method) = &hello.auth_method {
         let why = format!("authentication method {method:?}: expected a password or a certificate");
         return Err(Refusal::said(Reason::BadAuthenticationMethod, why));
     }
-    let name = hello.user_name.as_deref().unwrap_or_default();
-    let name =
-        UserName::parse(name).map_err(|error| Refusal::said(Reason::NotAuthorized, error))?;
-    let identity = name.identity;
-    let client = &*hello.client_id;
-    if client != identity.to_string() {
-        let why = format!("client id {client:?} is not {identity}, whom the user name names");
-        return Err(Refusal::said(Reason::ClientIdentifierNotValid, why));
-    }
-    let credential = match &hello.password {
-        Some(password) if !password.is_empty() => Credential::from_password(password),
-        _ if !peer.certificates.is_empty() => Credential::Certificates(&peer.certificates),
-        _ => Credential::None,
-    };
-    let permit = head
-        .registry
-        .authenticate(&identity, credential, head.hub.now())
-        .map_err(|denied| {
-            let reason = match denied.is_transient() {
-                true => Reason::ServerUnavailable,
-                false => Reason::NotAuthorized,
-            };
-            Refusal::said(reason, format!("{identity}: {denied}"))
-        })?;
-    if hello.will.is_some() {
-        tracing::debug!(%identity, "will left out: it has no topic that could take it");
-    }
-    let client: Arc<str> = client.into();
+    let admitted = door.admit(hello, peer)?;
+    let client = &admitted.client;
     let bell = Arc::<Bell>::default();
     let handle = Handle::new(bell.clone());
-    let seat = head.live.enter(&client, &handle).await.map_err(|no| {
+    let seat = door.shared().live.enter(client, &handle).await;
+    let seat = seat.map_err(|no| {
         let why = match no {
             NoSeat::Superseded => "a newer connection with the same client id came meanwhile",
             NoSeat::Stuck => "the connection before it does not end",
@@ -202,68 +156,68 @@ async fn enter(head: &Arc<Head>, hello: &Connect, peer: &Peer) -> Result<Entered
         Refusal::said(Reason::ServerUnavailable, format!("{client}: {why}"))
     })?;
     Ok(Entered {
-        identity,
-        permit,
-        client,
+        admitted,
         bell,
         handle,
         seat,
     })
 }
 
-impl Entered {
-    async fn begin<S: AsyncWrite + Unpin>(
+/// What a connection begins with.
+type Begun<D> = (
+    Link,
+    <D as Door>::Service,
+    Option<Permit>,
+    Arc<Handle>,
+    Seat,
+);
+
+impl<W: Send> Entered<W> {
+    async fn begin<D: Door<Who = W>, S: AsyncWrite + Unpin>(
         self,
-        head: &Arc<Head>,
+        door: &D,
         stream: &mut S,
         hello: &Connect,
-    ) -> Result<(Link, Sdk, Permit, Arc<Handle>, Seat), Refusal> {
-        let known = head.sessions.take(&self.client);
-        let over = |session: &Session| session.ends().is_some_and(|at| at <= head.hub.now());
-        let (mut session, present) = match known {
-            Some(session) if !hello.clean_start && !over(&session) => (session, true),
-            _ => (Session::new(self.client.clone()), false),
-        };
-        session.stored.expiry = hello.session_expiry;
-        session.stored.left = None;
+    ) -> Result<Begun<D>, Refusal> {
+        let hub = &door.shared().hub;
+        let known = door.shared().sessions.take(&self.admitted.client);
+        let (session, present) = door.resume(known, hello, &self.admitted)?;
         // Before anything is sent: after a crash it must not say that nothing was.
         let mut commit = Commit::new();
-        match session.outlives() {
-            true => session.stage(&mut commit),
-            false => session.stage_removal(&mut commit),
-        }
+        session.stage_state(&mut commit);
         let unavailable = |error| Refusal::said(Reason::ServerUnavailable, error);
-        if let Some(lsn) = head.hub.commit(&mut commit).map_err(unavailable)? {
-            head.hub.durable(lsn).await.map_err(unavailable)?;
+        if let Some(lsn) = hub.commit(&mut commit).map_err(unavailable)? {
+            hub.durable(lsn).await.map_err(unavailable)?;
         }
         let peer = encode::Peer::of(hello);
         let receive_maximum = match hello.version {
             Version::V3 => IN_FLIGHT,
             Version::V5 => usize::from(hello.receive_maximum.get()).min(IN_FLIGHT),
         };
-        let durable = DurableWaker::new(self.bell.clone());
-        let mut link = Link::new(head.hub.clone(), peer, session, durable, receive_maximum);
+        let expiry = session.stored.expiry;
+        let service = door.service(self.admitted.who, &session, self.bell.clone());
+        let durable = DurableWaker::new(self.bell);
+        let mut link = Link::new(hub.clone(), peer, session, durable, receive_maximum);
         let ack = ConnAck {
             session_present: present,
+            session_expiry: (expiry != hello.session_expiry).then_some(expiry),
             receive_maximum: NonZeroU16::new(RECEIVE_MAXIMUM),
-            no_qos2: true,
-            no_retain: true,
-            max_packet_size: Some(packet_limit(head.hub.message_limit().0).1),
+            max_packet_size: Some(packet_limit(hub.message_limit().0).1),
+            assigned_client_id: self.admitted.assigned.as_deref(),
             topic_alias_maximum: ALIASES,
-            no_subscription_ids: true,
-            no_shared: true,
-            ..ConnAck::default()
+            ..door.offers()
         };
-        let written = encode::connack(link.output.tail(), peer, &ack);
-        written.map_err(|error| Refusal::Gone(error.to_string()))?;
         let sent = async {
+            encode::connack(link.output.tail(), peer, &ack).map_err(std::io::Error::other)?;
             stream.write_all(link.output.tail()).await?;
             stream.flush().await
         };
-        sent.await
-            .map_err(|error| Refusal::Gone(error.to_string()))?;
+        if let Err(error) = sent.await {
+            // Its session is as if it had come and gone.
+            door.left(link.end(), false);
+            return Err(Refusal::Gone(error.to_string()));
+        }
         link.output.tail().clear();
-        let sdk = Sdk::new(head.hub.clone(), self.identity, self.bell);
-        Ok((link, sdk, self.permit, self.handle, self.seat))
+        Ok((link, service, self.admitted.permit, self.handle, self.seat))
     }
 }

@@ -1,10 +1,10 @@
 //! The lists of `[topics]`: who may publish and subscribe what, and what enters the hub.
 
 use edge_core::ModuleId;
+use edge_mqtt::{TopicMapping, TopicRule};
 
 use super::values::{Fields, Gather, list, text, wrong};
 use super::{Value, Wrongs};
-use crate::settings::{TopicMapping, TopicRule};
 
 /// `[[topics.rules]]`
 pub(super) fn rules(value: &Value<'_>) -> Result<Vec<TopicRule>, Wrongs> {
