@@ -151,7 +151,7 @@ pub async fn run(
     let device = started?;
     let (close, closing) = watch::channel(false);
     let metrics = metrics_server::listen(settings.metrics.listen).await;
-    let (ports, topics) = open_ports(settings, &device, &closing).await?;
+    let (ports, mqtt, topics) = open_ports(settings, &device, &closing).await?;
     let workload = device.listen_for_workload(settings.workload.listen).await;
     let mut listening = ports.info();
     listening.extend(workload.as_ref().and_then(|socket| {
@@ -189,6 +189,10 @@ pub async fn run(
         "the management API"
     });
     ports.run(&mut serving, &closing);
+    serving.spawn(async move {
+        mqtt.keep().await;
+        "the keeper of sessions"
+    });
     if let Some(topics) = topics {
         serving.spawn(async move {
             topics.keep().await;
@@ -308,7 +312,7 @@ async fn open_ports(
     settings: &Settings,
     device: &Arc<Device>,
     closing: &watch::Receiver<bool>,
-) -> Result<(Listeners, Option<Arc<OpenTopics>>), DaemonError> {
+) -> Result<(Listeners, Arc<Mqtt>, Option<Arc<OpenTopics>>), DaemonError> {
     let mut ports = Listeners::default();
     let tls = device.authority().server_config();
     let config = HeadConfig {
@@ -330,7 +334,7 @@ async fn open_ports(
         section: "mqtt",
         listen: &settings.mqtt.listen,
         tls: Some(tls.clone()),
-        head: mqtt,
+        head: mqtt.clone(),
     };
     ports.open(&settings.limits, mqtts).await;
     let https = Port {
@@ -342,7 +346,7 @@ async fn open_ports(
     ports.open(&settings.limits, https).await;
     let topics = &settings.topics;
     if topics.listen.is_empty() {
-        return Ok((ports, None));
+        return Ok((ports, mqtt, None));
     }
     let open = OpenTopics::open(config, topics)?;
     let port = Port {
@@ -352,7 +356,7 @@ async fn open_ports(
         head: open.clone(),
     };
     ports.open(&settings.limits, port).await;
-    Ok((ports, Some(open)))
+    Ok((ports, mqtt, Some(open)))
 }
 
 fn name(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> &'static str {

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use edge_hub::Hub;
 use edge_identity::{Peer, Permit, Registry};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::Reason;
+use crate::azure::parse_client_id;
 use crate::bell::Bell;
 use crate::encode::ConnAck;
 use crate::link::{Close, Link, Show};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) live: Arc<Live>,
     pub(crate) counts: Counts,
+    /// There is something to do for whoever looks after the sessions.
+    pub(crate) chores: Arc<Notify>,
 }
 
 /// Connections since the start, by what became of them.
@@ -56,6 +59,12 @@ pub struct HeadStatus {
 }
 
 impl Shared {
+    /// Whether nobody has the identity any more that a client's name is or begins with.
+    pub(crate) fn is_gone(&self, identity: &str) -> bool {
+        let identity = parse_client_id(identity);
+        !identity.is_ok_and(|identity| self.registry.get(&identity).is_some())
+    }
+
     pub(crate) fn status(&self) -> HeadStatus {
         HeadStatus {
             connected: self.live.len(),

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge_core::Identity;
 use edge_hub::Hub;
 use edge_identity::{Credential, Peer, Registry, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::Reason;
-use crate::azure::{UserName, parse_client_id};
+use crate::azure::UserName;
 use crate::bell::Bell;
 use crate::connection;
 use crate::door::{Admitted, Counts, Door, HeadStatus, Refusal, Shared};
@@ -19,6 +21,9 @@ use crate::live::Live;
 use crate::packet::Connect;
 use crate::sdk::Sdk;
 use crate::session::{Kind, Session, Sessions};
+
+/// A head looks after its sessions at least this often.
+pub(crate) const LOOK_AROUND: Duration = Duration::from_secs(60);
 
 /// What a head works with.
 #[derive(Debug, Clone)]
@@ -34,9 +39,13 @@ pub struct HeadConfig {
 impl HeadConfig {
     /// Reads the sessions that are stored, and follows changes of identities from now on.
     pub(crate) fn share(self, kind: Kind) -> Shared {
-        let live = Arc::<Live>::default();
-        self.registry.watch(Arc::new(Recheck(live.clone())));
+        let (live, chores) = (Arc::<Live>::default(), Arc::<Notify>::default());
+        self.registry.watch(Arc::new(Recheck {
+            live: live.clone(),
+            chores: chores.clone(),
+        }));
         Shared {
+            chores,
             sessions: Sessions::open(kind, self.hub.clone()),
             hub: self.hub,
             registry: self.registry,
@@ -51,25 +60,40 @@ impl HeadConfig {
 #[derive(Debug)]
 pub struct Head(Shared);
 
-/// Has connections judged again whose identity changed.
-struct Recheck(Arc<Live>);
+/// Has connections judged again whose identity changed, and sessions looked after.
+struct Recheck {
+    live: Arc<Live>,
+    chores: Arc<Notify>,
+}
 
 impl Watcher for Recheck {
     fn changed(&self, identity: &Identity) {
-        self.0.recheck(&identity.to_string());
+        self.live.recheck(&identity.to_string());
+        self.chores.notify_one();
     }
 }
 
 impl Head {
-    /// Reads the sessions that are stored, but for those of identities that are gone, and follows changes of identities from now on.
+    /// Reads the sessions that are stored, and follows changes of identities from now on.
     pub fn open(config: HeadConfig) -> Arc<Self> {
-        let shared = config.share(Kind::Sdk);
-        let is_gone = |session: &Session| {
-            let identity = parse_client_id(&session.client);
-            !identity.is_ok_and(|identity| shared.registry.get(&identity).is_some())
-        };
-        shared.sessions.expire(shared.hub.now(), is_gone);
-        Arc::new(Self(shared))
+        Arc::new(Self(config.share(Kind::Sdk)))
+    }
+
+    /// Forgets sessions that are over, and those of identities that are gone, until the daemon stops.
+    pub fn keep(self: &Arc<Self>) -> impl Future<Output = ()> + use<> {
+        let head = self.clone();
+        async move {
+            let shared = &head.0;
+            let is_gone = |session: &Session| shared.is_gone(&session.client);
+            let mut closing = shared.closing.clone();
+            loop {
+                shared.sessions.expire(shared.hub.now(), is_gone);
+                tokio::select! {
+                    _ = closing.wait_for(|closing| *closing) => return,
+                    _ = timeout(LOOK_AROUND, shared.chores.notified()) => {}
+                }
+            }
+        }
     }
 
     /// Serves one connection until it ends. Why it ended is in the log.

@@ -41,7 +41,7 @@ use crate::bell::Bell;
 use crate::connection;
 use crate::door::{Admitted, Door, HeadStatus, Refusal, Shared};
 use crate::encode::ConnAck;
-use crate::head::{HeadConfig, prove};
+use crate::head::{HeadConfig, LOOK_AROUND, prove};
 use crate::packet::{Connect, Version};
 use crate::session::{Kind, Session};
 
@@ -55,8 +55,6 @@ pub(crate) use message::StoredWill;
 /// A session outlives its connection by a week at most, or the queues of clients that never come again would
 /// fill the store.
 const LONGEST: u32 = 7 * 24 * 3_600;
-/// The keeper looks around at least this often.
-const LOOK_AROUND: Duration = Duration::from_secs(60);
 /// When the keeper tries again what the store did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Entries thrown away in one go.
@@ -101,7 +99,7 @@ impl Topics {
             closing: config.closing,
         }
         .share(Kind::Open);
-        let broker = Broker::open(config.hub);
+        let broker = Broker::open(config.hub, shared.chores.clone());
         let now = shared.hub.now();
         for mut session in shared
             .sessions
@@ -159,7 +157,7 @@ impl Topics {
                 let busy = head.empty_a_place();
                 tokio::select! {
                     _ = closing.wait_for(|closing| *closing) => return,
-                    _ = timeout(wait, head.broker.chores.notified()), if !busy => {}
+                    _ = timeout(wait, head.shared.chores.notified()), if !busy => {}
                     () = tokio::task::yield_now(), if busy => {}
                 }
             }
@@ -171,8 +169,7 @@ impl Topics {
         let now = self.shared.hub.now();
         let is_gone = |session: &Session| match session.client.split_once(' ') {
             Some(("", _)) => !self.anonymous,
-            Some((identity, _)) => !parse_client_id(identity)
-                .is_ok_and(|identity| self.shared.registry.get(&identity).is_some()),
+            Some((identity, _)) => self.shared.is_gone(identity),
             None => true,
         };
         let due = |session: &Session| session.will_due().is_some_and(|at| at <= now);
@@ -393,7 +390,7 @@ impl Door for Topics {
             true => self.settle(session, over),
             false => {
                 self.shared.sessions.put(session);
-                self.broker.chores.notify_one();
+                self.shared.chores.notify_one();
             }
         }
     }

@@ -2,30 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::num::NonZeroU16;
+#[path = "support/client.rs"]
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use edge_core::{DeviceId, Identity, ModuleId, Priority};
 use edge_hub::{Caller, Hub, HubConfig, Invocation};
 use edge_identity::{Peer, PeerAddress, Registry, Status};
 use edge_mqtt::client::{self, Heard};
-use edge_mqtt::packet::{Connect, Disconnect, Packet, PacketId, QoS, Version};
+use edge_mqtt::packet::{Connect, Disconnect, Packet, QoS, Version};
 use edge_mqtt::{Head, HeadConfig, Reason};
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
 use edge_store::MemoryLog;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use support::{Client, id};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const INPUTS: &str = "devices/d/modules/m/inputs/#";
 const EVENTS: &str = "devices/d/modules/m/messages/events/";
-
-fn id(n: u16) -> PacketId {
-    NonZeroU16::new(n).expect("not 0")
-}
 
 struct World {
     hub: Arc<Hub>,
@@ -82,11 +77,7 @@ impl World {
     async fn open(&self, hello: Connect) -> Client {
         let (near, far) = tokio::io::duplex(64 << 10);
         tokio::spawn(self.head.serve(far, Peer::plain(PeerAddress::Unix)));
-        let mut client = Client {
-            stream: near,
-            input: BytesMut::new(),
-            version: hello.version,
-        };
+        let mut client = Client::new(near, hello.version);
         client.send(&Packet::Connect(Box::new(hello))).await;
         client
     }
@@ -110,64 +101,6 @@ fn device() -> Identity {
 
 fn module() -> Identity {
     Identity::Module(DeviceId::new("d").unwrap(), ModuleId::new("m").unwrap())
-}
-
-struct Client {
-    stream: DuplexStream,
-    input: BytesMut,
-    version: Version,
-}
-
-impl Client {
-    async fn send(&mut self, packet: &Packet) {
-        let mut out = BytesMut::new();
-        client::encode(&mut out, self.version, packet);
-        self.stream.write_all(&out).await.expect("it listens");
-    }
-
-    /// The next packet; none: it was closed.
-    async fn hear(&mut self) -> Option<Heard> {
-        loop {
-            if let Some(heard) = client::decode(self.version, &mut self.input).expect("valid") {
-                return Some(heard);
-            }
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await;
-            if read.expect("it says something").unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
-
-    async fn subscribe(&mut self, n: u16, filter: &str) -> Vec<u8> {
-        let subscribe = client::subscribe(id(n), &[(filter, QoS::AtLeastOnce)]);
-        self.send(&Packet::Subscribe(subscribe)).await;
-        match self.hear().await {
-            Some(Heard::SubAck { codes, .. }) => codes,
-            other => panic!("expected SUBACK: {other:?}"),
-        }
-    }
-
-    async fn publish(&mut self, n: u16, topic: &str, body: &str) {
-        let publish = client::publish(topic, Some(id(n)), body.to_owned());
-        self.send(&Packet::Publish(publish)).await;
-    }
-
-    /// The next message: topic, body, packet id, DUP.
-    async fn message(&mut self) -> (String, String, Option<PacketId>, bool) {
-        match self.hear().await {
-            Some(Heard::Publish {
-                topic,
-                body,
-                id,
-                dup,
-                ..
-            }) => {
-                let body = String::from_utf8(body.to_vec()).expect("text");
-                (topic.to_string(), body, id, dup)
-            }
-            other => panic!("expected a message: {other:?}"),
-        }
-    }
 }
 
 #[tokio::test]
@@ -401,7 +334,7 @@ async fn methods_are_called_and_answered() {
             name: "reset",
             payload: r#"{"now":true}"#,
             connect_timeout: Duration::ZERO,
-            response_timeout: PATIENCE,
+            response_timeout: support::PATIENCE,
         };
         hub.methods().call(invocation, tokio::time::sleep).await
     });

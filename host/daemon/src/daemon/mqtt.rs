@@ -15,6 +15,11 @@ impl Mqtt {
     pub(super) fn open(config: HeadConfig) -> Arc<Self> {
         Arc::new(Self(Head::open(config)))
     }
+
+    /// Looks after sessions until the daemon stops.
+    pub(super) fn keep(&self) -> impl Future<Output = ()> + use<> {
+        self.0.keep()
+    }
 }
 
 impl StreamHead for Mqtt {

@@ -62,7 +62,7 @@ pub(super) struct Broker {
     /// When what is retained ends.
     retained: Mutex<Retained<Option<Timestamp>>>,
     /// There is something to do for the keeper.
-    pub(super) chores: Notify,
+    chores: Arc<Notify>,
 }
 
 /// Where a topic leads.
@@ -88,7 +88,7 @@ pub(super) enum PostError {
 impl Broker {
     /// Reads what is retained. Sessions are made known with [`restore`](Self::restore), and then
     /// [`begin`](Self::begin) says that these were all.
-    pub(super) fn open(hub: Arc<Hub>) -> Self {
+    pub(super) fn open(hub: Arc<Hub>, chores: Arc<Notify>) -> Self {
         let mut retained = Retained::new();
         let log = hub.log();
         let mut after: Option<Bytes> = None;
@@ -118,7 +118,7 @@ impl Broker {
             generation: AtomicU64::new(1),
             places: Mutex::default(),
             retained: Mutex::new(retained),
-            chores: Notify::new(),
+            chores,
             hub,
         }
     }
