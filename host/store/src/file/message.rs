@@ -22,22 +22,41 @@ const SAME_ORIGIN: u8 = 1;
 const SAME_START: u8 = 2;
 const PROPERTIES: u8 = 4;
 const SYSTEM: u8 = 8;
+/// Without `PROPERTIES`: they are those of the message before. A sender's messages mostly differ in few.
+const SAME_PROPERTIES: u8 = 16;
+/// Likewise, without `SYSTEM`.
+const SAME_SYSTEM: u8 = 32;
 
 /// The message before, as far as the next one is written against it.
 #[derive(Debug, Default)]
 pub(crate) struct Before {
     origin: Option<Arc<Origin>>,
+    content: Option<Arc<Content>>,
     id: MessageId,
     enqueued: u64,
 }
 
 impl Before {
-    fn after(message: &Message) -> Self {
-        Self {
-            origin: Some(message.origin.clone()),
-            id: message.id,
-            enqueued: message.enqueued.0,
+    fn go_on(&mut self, message: &Message) {
+        if self.origin.as_ref() != Some(&message.origin) {
+            self.origin = Some(message.origin.clone());
         }
+        self.content = Some(message.content.clone());
+        self.id = message.id;
+        self.enqueued = message.enqueued.0;
+    }
+
+    fn list(&self, which: impl Fn(&Content) -> &Properties) -> Option<&Properties> {
+        self.content.as_deref().map(which)
+    }
+}
+
+/// How a list of properties is written: not at all, as that before, or out.
+fn flag_of(list: &Properties, before: Option<&Properties>, out: u8, same: u8) -> u8 {
+    match before {
+        _ if list.is_empty() => 0,
+        Some(before) if before == list => same,
+        _ => out,
     }
 }
 
@@ -46,12 +65,19 @@ pub(crate) fn put(out: &mut Vec<u8>, message: &Message, before: &mut Before) {
     let same_origin = before.origin.as_ref() == Some(&message.origin);
     let same_start = before.id.start == message.id.start;
     let flag = |on, bit| if on { bit } else { 0 };
-    out.push(
-        flag(same_origin, SAME_ORIGIN)
-            | flag(same_start, SAME_START)
-            | flag(!content.properties.is_empty(), PROPERTIES)
-            | flag(!content.system.is_empty(), SYSTEM),
+    let properties = flag_of(
+        &content.properties,
+        before.list(|content| &content.properties),
+        PROPERTIES,
+        SAME_PROPERTIES,
     );
+    let system = flag_of(
+        &content.system,
+        before.list(|content| &content.system),
+        SYSTEM,
+        SAME_SYSTEM,
+    );
+    out.push(flag(same_origin, SAME_ORIGIN) | flag(same_start, SAME_START) | properties | system);
     if !same_origin {
         put_source(out, message.origin.source());
     }
@@ -61,22 +87,21 @@ pub(crate) fn put(out: &mut Vec<u8>, message: &Message, before: &mut Before) {
     put_delta(out, message.id.count, before.id.count);
     put_delta(out, message.enqueued.0, before.enqueued);
     out.push(message.hops);
-    for properties in [&content.properties, &content.system] {
-        if !properties.is_empty() {
-            put_len(out, properties.len());
-            for (name, value) in properties.iter() {
+    let lists = [
+        (properties == PROPERTIES, &content.properties),
+        (system == SYSTEM, &content.system),
+    ];
+    for (written, list) in lists {
+        if written {
+            put_len(out, list.len());
+            for (name, value) in list.iter() {
                 put_str(out, name);
                 put_str(out, value);
             }
         }
     }
     put_bytes(out, &content.body);
-    if same_origin {
-        before.id = message.id;
-        before.enqueued = message.enqueued.0;
-    } else {
-        *before = Before::after(message);
-    }
+    before.go_on(message);
 }
 
 /// A device, a module with or without output, a change of a device's or a module's twin.
@@ -159,15 +184,23 @@ pub(crate) fn take(
     };
     let enqueued = Timestamp(reader.delta(before.enqueued)?);
     let hops = reader.u8()?;
-    let mut lists = [Properties::new(), Properties::new()];
-    for (list, flag) in lists.iter_mut().zip([PROPERTIES, SYSTEM]) {
-        if flags & flag != 0 {
+    let mut list = |out, same, which: fn(&Content) -> &Properties| {
+        let mut list = Properties::new();
+        if flags & same != 0 {
+            return match before.list(which) {
+                Some(before) => Ok(before.clone()),
+                None => reader.malformed("properties of a message before the first"),
+            };
+        }
+        if flags & out != 0 {
             for _ in 0..reader.count()? {
                 list.push_stored(reader.str()?, reader.str()?);
             }
         }
-    }
-    let [properties, system] = lists;
+        Ok(list)
+    };
+    let properties = list(PROPERTIES, SAME_PROPERTIES, |content| &content.properties)?;
+    let system = list(SYSTEM, SAME_SYSTEM, |content| &content.system)?;
     let body: Range<usize> = reader.range()?;
     let message = Message {
         content: Arc::new(Content {
@@ -180,7 +213,7 @@ pub(crate) fn take(
         enqueued,
         hops,
     };
-    *before = Before::after(&message);
+    before.go_on(&message);
     Ok(message)
 }
 

@@ -7,6 +7,7 @@
 //!   QUEUE      id, endpoint, priority                                    before it is first used
 //!   MESSAGES   count, messages (see message.rs)
 //!   TARGETS    count of queues, (id, first seq) each;  count, (message ±, place of queue, expiry) each
+//!              expiry: 0 none, 1 the time after the message came, 2 as long after it as the one before
 //!   PLACES     count, (message, queue, seq, expiry) each                 in records that move entries
 //!   LETTERS    count, (message, seq, endpoint, priority, attempts, reason, at) each
 //!   SETTLED    count, (queue, first seq, how many) each
@@ -140,21 +141,43 @@ pub(crate) fn take_endpoint(reader: &mut Reader<'_>) -> Result<EndpointId, Malfo
     }
 }
 
-fn put_expiry(out: &mut Vec<u8>, expiry: Option<Timestamp>, message: &Message) {
-    match expiry {
-        Some(at) => {
-            out.push(1);
-            put_delta(out, at.0, message.enqueued.0);
-        }
-        None => out.push(0),
-    }
+/// Writes when entries of one record end: mostly as long after they came as the one before.
+#[derive(Debug, Default)]
+struct Expiries {
+    /// Of the entry before that ends: how long after it came.
+    span: Option<u64>,
 }
 
-fn take_expiry(reader: &mut Reader<'_>, message: &Message) -> Result<Option<Timestamp>, Malformed> {
-    match reader.u8()? {
-        0 => Ok(None),
-        1 => Ok(Some(Timestamp(reader.delta(message.enqueued.0)?))),
-        _ => reader.malformed("neither an expiry nor none"),
+impl Expiries {
+    fn put(&mut self, out: &mut Vec<u8>, expiry: Option<Timestamp>, message: &Message) {
+        let Some(at) = expiry else {
+            out.push(0);
+            return;
+        };
+        let span = at.0.wrapping_sub(message.enqueued.0);
+        match self.span.replace(span) {
+            Some(before) if before == span => out.push(2),
+            _ => {
+                out.push(1);
+                put_delta(out, at.0, message.enqueued.0);
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        reader: &mut Reader<'_>,
+        message: &Message,
+    ) -> Result<Option<Timestamp>, Malformed> {
+        let came = message.enqueued.0;
+        let at = match (reader.u8()?, self.span) {
+            (0, _) => return Ok(None),
+            (1, _) => reader.delta(came)?,
+            (2, Some(span)) => came.wrapping_add(span),
+            _ => return reader.malformed("neither an expiry nor none"),
+        };
+        self.span = Some(at.wrapping_sub(came));
+        Ok(Some(Timestamp(at)))
     }
 }
 
@@ -256,14 +279,14 @@ impl Encoder {
             put_u64(out, *first);
         }
         put_len(out, commit.targets.len());
-        let mut before = 0;
+        let (mut before, mut expiries) = (0, Expiries::default());
         for target in &commit.targets {
             let place = u64::from(self.places[target.message.0]);
             put_delta(out, place, before);
             before = place;
             let queue = self.queues.iter().position(|(id, _)| *id == target.queue);
             put_len(out, queue.unwrap_or_default());
-            put_expiry(out, target.expiry, &commit.messages[target.message.0]);
+            expiries.put(out, target.expiry, &commit.messages[target.message.0]);
         }
     }
 }
@@ -375,11 +398,12 @@ pub(crate) fn put_moved(
     if !entries.is_empty() {
         out.push(PLACES);
         put_len(out, entries.len());
+        let mut expiries = Expiries::default();
         for entry in entries {
             put_len(out, entry.message);
             put_len(out, entry.queue.index());
             put_u64(out, entry.seq);
-            put_expiry(out, entry.expiry, &messages[entry.message]);
+            expiries.put(out, entry.expiry, &messages[entry.message]);
         }
     }
     if !letters.is_empty() {
@@ -421,11 +445,12 @@ impl Record {
                 }
                 TARGETS => record.take_targets(&mut reader)?,
                 PLACES => {
+                    let mut expiries = Expiries::default();
                     for _ in 0..reader.count()? {
                         let message = record.take_message(&mut reader)?;
                         let queue = take_queue(&mut reader)?;
                         let seq = reader.u64()?;
-                        let expiry = take_expiry(&mut reader, &record.messages[message])?;
+                        let expiry = expiries.take(&mut reader, &record.messages[message])?;
                         record.entries.push(Entry {
                             message,
                             queue,
@@ -481,7 +506,7 @@ impl Record {
         for _ in 0..reader.count()? {
             queues.push((take_queue(reader)?, reader.u64()?));
         }
-        let mut place = 0;
+        let (mut place, mut expiries) = (0, Expiries::default());
         let count = reader.count()?;
         self.entries.reserve(count.min(4_096));
         for _ in 0..count {
@@ -497,7 +522,7 @@ impl Record {
                 message,
                 queue: *queue,
                 seq: *seq,
-                expiry: take_expiry(reader, of)?,
+                expiry: expiries.take(reader, of)?,
             });
             *seq = seq.wrapping_add(1);
         }
@@ -524,4 +549,78 @@ fn take_put(reader: &mut Reader<'_>, payload: &Bytes) -> Result<Put, Malformed> 
         _ => return reader.malformed("neither a value nor a deletion"),
     };
     Ok(Put { table, key, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use edge_core::{Content, MessageId, Origin, Properties, Source};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn properties() -> impl Strategy<Value = Properties> {
+        let some = proptest::collection::vec(("[ab]", "[xy]?"), 0..3);
+        prop_oneof![2 => Just(Vec::new()), 3 => some].prop_map(|pairs| {
+            let mut all = Properties::new();
+            pairs
+                .iter()
+                .for_each(|(name, value)| all.push_stored(name, value));
+            all
+        })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let ids = (0u64..2, 0u64..5, 0u64..3, "d|e");
+        (ids, properties(), properties(), any::<Vec<u8>>()).prop_map(
+            |((start, count, enqueued, device), properties, system, body)| Message {
+                content: Arc::new(Content {
+                    body: body.into(),
+                    properties,
+                    system,
+                }),
+                origin: Origin::new(Source::Device(DeviceId::new(&device).expect("id"))),
+                id: MessageId { start, count },
+                enqueued: Timestamp(enqueued),
+                hops: 1,
+            },
+        )
+    }
+
+    fn entry() -> impl Strategy<Value = (u32, Option<Timestamp>)> {
+        (0u32..3, proptest::option::of((0u64..4).prop_map(Timestamp)))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_out_of_a_record_is_there_when_it_is_read(
+            all in proptest::collection::vec((message(), entry(), entry()), 1..8)
+        ) {
+            let (mut commit, mut expected, mut next) = (Commit::new(), Vec::new(), [0u64; 3]);
+            for (place, (message, one, other)) in all.iter().enumerate() {
+                let index = commit.message(message.clone());
+                for (queue, expiry) in [one, other] {
+                    let id = QueueId::from_index(*queue);
+                    commit.target(index, id, *expiry);
+                    let seq = &mut next[*queue as usize];
+                    expected.push(Entry { message: place, queue: id, seq: *seq, expiry: *expiry });
+                    *seq += 1;
+                }
+            }
+            let mut out = Vec::new();
+            put_kind(&mut out, Kind::Commit, 0);
+            Encoder::default().put(&mut out, &commit, |_| 0, 0);
+            let record = Record::read(&out.into(), &mut Origins::default()).expect("it was written so");
+            let messages: Vec<_> = all.iter().map(|(message, ..)| message.clone()).collect();
+            prop_assert_eq!(&record.messages, &messages);
+            prop_assert_eq!(&record.entries, &expected);
+
+            let mut out = Vec::new();
+            put_kind(&mut out, Kind::Moved, 0);
+            put_moved(&mut out, &messages, &expected, &[]);
+            let moved = Record::read(&out.into(), &mut Origins::default()).expect("it was written so");
+            prop_assert_eq!(moved.messages, messages);
+            prop_assert_eq!(moved.entries, expected);
+        }
+    }
 }
