@@ -333,15 +333,20 @@ impl Running<'_> {
         let Some(alias) = publish.alias else {
             return Ok(publish);
         };
-        let wrong = |why: &str| End::from(Close::refused(Reason::TopicAliasInvalid, why));
+        let wrong = |reason, why: &str| End::from(Close::refused(reason, why));
         if alias.get() > ALIASES {
-            return Err(wrong("a topic alias over the maximum"));
+            let why = "a topic alias over the maximum [MQTT-3.2.2-17]";
+            return Err(wrong(Reason::TopicAliasInvalid, why));
         }
         let place = usize::from(alias.get() - 1);
         if publish.topic.is_empty() {
             publish.topic = match self.aliases.get(place) {
                 Some(topic) if !topic.is_empty() => topic.clone(),
-                _ => return Err(wrong("a topic alias that was never set")),
+                // Not "topic alias invalid", which is for numbers that no topic can have (3.3.4).
+                _ => {
+                    let why = "a topic alias that was never set";
+                    return Err(wrong(Reason::ProtocolError, why));
+                }
             };
         } else {
             if self.aliases.len() <= place {
