@@ -18,7 +18,7 @@ use crate::connection;
 use crate::door::{Admitted, Counts, Door, HeadStatus, Refusal, Shared};
 use crate::encode::ConnAck;
 use crate::live::Live;
-use crate::packet::Connect;
+use crate::packet::{Connect, QoS, Version, Will};
 use crate::sdk::Sdk;
 use crate::session::{Kind, Session, Sessions};
 
@@ -130,7 +130,8 @@ impl Door for Head {
             return Err(Refusal::said(Reason::ClientIdentifierNotValid, why));
         }
         let permit = prove(&self.0, &identity, hello, peer)?;
-        if hello.will.is_some() {
+        if let Some(will) = &hello.will {
+            check_will(will, hello.version)?;
             tracing::debug!(%identity, "will left out: it has no topic that could take it");
         }
         Ok(Admitted {
@@ -174,6 +175,19 @@ impl Door for Head {
     fn left(&self, session: Session, _: bool) {
         self.0.sessions.put(session);
     }
+}
+
+/// Refuses a will that asks for what CONNACK of version 5 says is not to be had.
+fn check_will(will: &Will, version: Version) -> Result<(), Refusal> {
+    if version == Version::V5 && will.qos == QoS::ExactlyOnce {
+        let why = "a will of QoS 2 [MQTT-3.2.2-12]";
+        return Err(Refusal::said(Reason::QoSNotSupported, why));
+    }
+    if version == Version::V5 && will.retain {
+        let why = "a will to be retained [MQTT-3.2.2-13]";
+        return Err(Refusal::said(Reason::RetainNotSupported, why));
+    }
+    Ok(())
 }
 
 /// Has a client prove that it is somebody, by its password or else its certificate.

@@ -24,7 +24,7 @@ use crate::door::Service;
 use crate::encode::{self, Peer};
 use crate::link::{Close, Link, Reply, Show, Shown};
 use crate::output::Output;
-use crate::packet::{PacketId, Publish, QoS, Subscribe, Unsubscribe};
+use crate::packet::{PacketId, Publish, QoS, Subscribe, Unsubscribe, Version};
 use crate::session::{LoosePacket, Session, Subscribed};
 
 use controls::{Control, Controls};
@@ -135,6 +135,10 @@ impl Sdk {
             properties: read.properties,
             system: read.system,
         };
+        if publish.retain && link.peer.version == Version::V5 {
+            let why = "a message to be retained, which CONNACK says is not to be had";
+            return Err(Close::refused(Reason::RetainNotSupported, why));
+        }
         if publish.retain {
             content.properties.set("mqtt-retain", "true");
         }
