@@ -442,8 +442,17 @@ impl Show for Client {
             return Shown::Unwanted;
         };
         let now = self.hub.now();
-        let Some(granted) = self.granted(shape.topic) else {
-            return Shown::Unwanted;
+        let gone = Granted {
+            topic: String::new(),
+            qos: QoS::AtLeastOnce,
+            as_published: false,
+            ids: SmallVec::new(),
+        };
+        let granted = match self.granted(shape.topic) {
+            Some(granted) => granted,
+            // It was sent before the client unsubscribed: that is completed [MQTT-3.10.4-3].
+            None if repeat && shape.qos != QoS::AtMostOnce => &gone,
+            None => return Shown::Unwanted,
         };
         let qos = granted.qos.min(shape.qos);
         let publish = encode::Publish {
