@@ -28,7 +28,7 @@ use crate::door::{Door, Service, Shared};
 use crate::encode;
 use crate::link::{Close, FULL_AGAIN, Link};
 use crate::live::Handle;
-use crate::packet::{Decoder, Packet, PacketError, Publish};
+use crate::packet::{Decoder, Packet, PacketError, Publish, Version};
 
 use connect::Connected;
 use event::{Event, Events};
@@ -39,6 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// Topics that a client may name by a number.
 const ALIASES: u16 = 64;
+/// Messages that a client of version 5 may have without an answer.
+const RECEIVE_MAXIMUM: u16 = 1_024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -287,6 +289,7 @@ impl Running<'_> {
     ) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => {
+                check_quota(&publish, link)?;
                 let publish = self.resolve(publish)?;
                 service.publish(link, publish)?;
             }
@@ -357,4 +360,15 @@ impl Running<'_> {
         }
         Ok(publish)
     }
+}
+
+/// Refuses a message of a client that has as many without an answer as it may. Of QoS 2, those count that
+/// PUBREC has not been written for.
+fn check_quota(publish: &Publish, link: &Link) -> Result<(), Close> {
+    let counts = link.peer.version == Version::V5 && publish.id.is_some();
+    if counts && link.unanswered() >= usize::from(RECEIVE_MAXIMUM) {
+        let why = format!("more than {RECEIVE_MAXIMUM} messages without an answer [MQTT-3.3.4-7]");
+        return Err(Close::refused(Reason::ReceiveMaximumExceeded, why));
+    }
+    Ok(())
 }

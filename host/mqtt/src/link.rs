@@ -213,6 +213,12 @@ impl Link {
         self.unacked += usize::from(answered);
     }
 
+    /// Messages of the client that wait for their answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        let parked = self.parked.iter().filter(|publish| publish.id.is_some());
+        self.unacked + parked.count()
+    }
+
     /// Whether publishes wait for room: then others wait behind them.
     pub(crate) fn is_stuck(&self) -> bool {
         self.stuck || !self.parked.is_empty() || self.hub.pressure().is_high()

@@ -12,7 +12,7 @@ use edge_store::Commit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{ALIASES, LAST_WORDS};
+use super::{ALIASES, LAST_WORDS, RECEIVE_MAXIMUM};
 use crate::Reason;
 use crate::bell::Bell;
 use crate::door::{Admitted, Door, Refusal};
@@ -26,8 +26,6 @@ use crate::sdk::packet_limit;
 const HURRY: Duration = Duration::from_secs(30);
 /// Messages in flight to a client of 3.1.1, which cannot say how many it takes.
 const IN_FLIGHT: usize = 1_000;
-/// Messages in flight from a client of version 5.
-const RECEIVE_MAXIMUM: u16 = 1_024;
 
 /// A client that was let in.
 pub(super) struct Connected<D: Door> {
