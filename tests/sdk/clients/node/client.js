@@ -12,22 +12,23 @@ const RETRY = 100; // milliseconds between tries of a message that the SDK gave 
 
 let client;
 let twin;
+let wanted = false; // connected, that is
 
 const print = (line) => process.stdout.write(JSON.stringify(line) + '\n');
 const event = (kind, values) => print({ event: kind, ...values });
 
 const SYSTEM = ['messageId', 'correlationId', 'userId', 'contentType', 'contentEncoding'];
 
+const pause = () => new Promise((resolve) => setTimeout(resolve, RETRY));
+
 // From the edge environment, a connection string, or an X.509 certificate.
-async function create({ kind, transport = 'tcp', connection_string, ca, x509, token_ttl }) {
+async function create({ kind, transport = 'tcp', connection_string, ca, x509 }) {
   const Transport = transport === 'ws' ? MqttWs : Mqtt;
   const Which = kind === 'module' ? device.ModuleClient : device.Client;
   const options = {};
   if (ca) {
     options.ca = fs.readFileSync(ca, 'utf8');
   }
-  // Renewal comes at a margin before the end, which is 900 s unless both are said.
-  const margin = token_ttl && token_ttl - 5;
   if (x509) {
     // With a certificate this SDK ignores GatewayHostName and connects to HostName.
     const ids = `DeviceId=${x509.device}` + (x509.module ? `;ModuleId=${x509.module}` : '');
@@ -35,28 +36,39 @@ async function create({ kind, transport = 'tcp', connection_string, ca, x509, to
       `HostName=${x509.gateway};${ids};x509=true`, Transport);
     options.cert = fs.readFileSync(x509.certificate, 'utf8');
     options.key = fs.readFileSync(x509.key, 'utf8');
-  } else if (connection_string && token_ttl) {
-    const provider = device.SharedAccessKeyAuthenticationProvider.fromConnectionString(
-      connection_string, token_ttl, margin);
-    client = Which.fromAuthenticationProvider(provider, Transport);
   } else if (connection_string) {
     client = Which.fromConnectionString(connection_string, Transport);
   } else {
     client = await Which.fromEnvironment(Transport);
-    if (token_ttl) {
-      client._transport._authenticationProvider.setTokenRenewalValues(token_ttl, margin);
-    }
   }
   if (Object.keys(options).length > 0) {
     await client.setOptions(options);
   }
   client.on('connect', () => event('connection', { connected: true }));
-  client.on('disconnect', () => event('connection', { connected: false }));
+  // This SDK comes back by itself when the connection was closed. A reset connection (ECONNRESET) is no error
+  // that it tries again after: it says so by this event and stays away until the program opens it again.
+  client.on('disconnect', () => {
+    event('connection', { connected: false });
+    reopen();
+  });
   client.on('error', (error) => event('background', { error: String(error) }));
+}
+
+async function reopen() {
+  while (wanted) {
+    try {
+      await client.open();
+      return;
+    } catch (error) {
+      event('background', { error: String(error) });
+      await pause();
+    }
+  }
 }
 
 async function connect() {
   await client.open();
+  wanted = true;
   return { connected: true };
 }
 
@@ -130,7 +142,7 @@ async function stream({ count, prefix, output }) {
       } catch (error) {
         event('again', { error: String(error) });
         repeated += 1;
-        await new Promise((resolve) => setTimeout(resolve, RETRY));
+        await pause();
       }
     }
   }
@@ -161,11 +173,25 @@ async function invoke({ device: id, module, method, payload }) {
   return { answer: { status: answer.status, payload: answer.payload } };
 }
 
+// A new token, and with it a new connection, at once: the provider renews when it is told new values, which
+// are its old ones here. (The option for them would replace those before it, and with them what is trusted.)
+// Not while anything is on its way to this client: the SDK takes its listener off, and then disconnects; what
+// comes in between mqtt.js acknowledges, and nobody gets it.
+async function renew() {
+  const provider = client._transport._authenticationProvider;
+  const renewed = new Promise((resolve) => provider.once('newTokenAvailable', resolve));
+  provider.setTokenRenewalValues(3600, 900);
+  await renewed;
+}
+
 async function disconnect() {
+  wanted = false;
   await client.close();
 }
 
-const steps = { create, connect, listen, send, stream, twin: getTwin, report, invoke, disconnect };
+const steps = {
+  create, connect, listen, send, stream, twin: getTwin, report, invoke, renew, disconnect,
+};
 
 async function step({ id, step: name, ...values }) {
   let timer;

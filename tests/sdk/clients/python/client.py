@@ -1,8 +1,12 @@
 """A device or module by the device SDK for Python, as it is published."""
 
+import asyncio
+import inspect
 import logging
 import os
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
@@ -12,12 +16,21 @@ from azure.iot.device import (  # noqa: E402
     Message,
     MethodResponse,
     X509,
+    aio,
+)
+from azure.iot.device.exceptions import (  # noqa: E402
+    ConnectionDroppedError,
+    ConnectionFailedError,
+    NoConnectionError,
 )
 from steps import event, run, text  # noqa: E402
 
 logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
 
+RETRY = 0.1  # seconds between tries of a message that the SDK gave back
+
 client = None
+loop = None
 SYSTEM = {
     "messageId": "message_id",
     "correlationId": "correlation_id",
@@ -27,6 +40,26 @@ SYSTEM = {
 }
 
 
+def wait(result):
+    """What a call comes to: a call of the asynchronous client is a coroutine."""
+    if not inspect.isawaitable(result):
+        return result
+    return asyncio.run_coroutine_threadsafe(result, loop).result()
+
+
+def handler(function):
+    """A handler, as a client keeps the order if it does. Functions are given to four threads by either client,
+    so that messages overtake each other within the SDK: of 600 that came in order on the wire, 402 came to the
+    handler in another place. Coroutines, which only the asynchronous client takes, run on one loop."""
+    if loop is None:
+        return function
+
+    async def run(*values):
+        function(*values)
+
+    return run
+
+
 def create(
     kind,
     transport="tcp",
@@ -34,13 +67,18 @@ def create(
     ca=None,
     x509=None,
     token_ttl=None,
+    asynchronous=False,
 ):
     """From the edge environment, a connection string, or an X.509 certificate."""
-    global client
+    global client, loop
     options = {"websockets": transport == "ws", "connection_retry_interval": 1}
     if token_ttl:
         options["sastoken_ttl"] = token_ttl
     which = IoTHubModuleClient if kind == "module" else IoTHubDeviceClient
+    if asynchronous:
+        which = getattr(aio, which.__name__)
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
     if ca:
         with open(ca) as file:
             options["server_verification_cert"] = file.read()
@@ -67,7 +105,7 @@ def create(
 
 
 def connect():
-    client.connect()
+    wait(client.connect())
     return {"connected": client.connected}
 
 
@@ -89,18 +127,18 @@ def listen(to):
         answer = MethodResponse.create_from_method_request(
             request, 200, {"echo": request.payload}
         )
-        client.send_method_response(answer)
+        wait(client.send_method_response(answer))
 
     def desired(patch):
         event("desired", patch=patch)
 
     for what in to:
         if what == "messages":
-            client.on_message_received = message
+            client.on_message_received = handler(message)
         elif what == "methods":
-            client.on_method_request_received = method
+            client.on_method_request_received = handler(method)
         elif what == "desired":
-            client.on_twin_desired_properties_patch_received = desired
+            client.on_twin_desired_properties_patch_received = handler(desired)
         else:
             raise ValueError(what)
 
@@ -116,28 +154,39 @@ def message(body, properties, system):
 def send(body, output=None, properties={}, system={}):
     """Telemetry, or a message for an output; answered when it was acknowledged."""
     if output is None:
-        client.send_message(message(body, properties, system))
+        wait(client.send_message(message(body, properties, system)))
     else:
-        client.send_message_to_output(message(body, properties, system), output)
+        wait(client.send_message_to_output(message(body, properties, system), output))
 
 
 def stream(count, prefix, output=None):
-    """Messages one after the other, numbered; the SDK keeps them until they are acknowledged."""
+    """Messages one after the other, numbered. The SDK keeps what it has published until it is acknowledged.
+    What it was asked to send without a connection it gives back, when it sees that the connection is lost or
+    cannot make one at once, and leaves it to the program to send it again."""
+    repeated = 0
     for number in range(count):
-        send(f"{prefix}{number}", output)
+        while True:
+            try:
+                send(f"{prefix}{number}", output)
+                break
+            except (ConnectionDroppedError, ConnectionFailedError, NoConnectionError) as error:
+                event("again", error=f"{type(error).__name__}: {error}")
+                repeated += 1
+                time.sleep(RETRY)
+    return {"repeated": repeated}
 
 
 def twin():
-    return {"twin": client.get_twin()}
+    return {"twin": wait(client.get_twin())}
 
 
 def report(patch):
-    client.patch_twin_reported_properties(patch)
+    wait(client.patch_twin_reported_properties(patch))
 
 
 def invoke(device, method, payload, module=None):
     params = {"methodName": method, "payload": payload, "responseTimeoutInSeconds": 10}
-    return {"answer": client.invoke_method(params, device, module)}
+    return {"answer": wait(client.invoke_method(params, device, module))}
 
 
 def state():
@@ -145,11 +194,11 @@ def state():
 
 
 def disconnect():
-    client.disconnect()
+    wait(client.disconnect())
 
 
 def shutdown():
-    client.shutdown()
+    wait(client.shutdown())
 
 
 run(
