@@ -4,18 +4,35 @@ use serde_json::json;
 
 use crate::{Sdk, Subject, World, features, isolated};
 
-/// Connects, does everything, renews its token without subscribing again, and outlives a crash.
+/// Connects, does everything, and renews its token without subscribing again.
 fn with_key(sdk: Sdk, transport: &str) {
     let mut world = World::new();
     let mut peer = Subject::module(&world, sdk, "peer", json!({}));
-    let with = json!({"transport": transport, "token_ttl": 125});
+    let with = json!({"transport": transport, "token_ttl": features::SHORT});
     let mut subject = Subject::device(&world, sdk, "leaf1", with);
     features::all(&world, &mut subject, &mut peer, "first");
-    // Node's SDK says nothing of a renewal, so it is not waited for there.
-    if sdk == Sdk::Python {
-        subject.connected(2);
-        features::all(&world, &mut subject, &mut peer, "renewed");
-    }
+    subject.renew(&mut world, sdk);
+    features::all(&world, &mut subject, &mut peer, "renewed");
+    subject.client.ask("disconnect", json!({}));
+}
+
+/// Outlives a crash while it sends.
+fn crash(sdk: Sdk, transport: &str) {
+    let mut world = World::new();
+    let mut peer = Subject::module(&world, sdk, "peer", json!({"asynchronous": true}));
+    let with = json!({ "transport": transport });
+    let mut subject = Subject::device(&world, sdk, "leaf1", with);
+    features::crash(&mut world, &mut subject, &mut peer, "crash");
+    subject.client.ask("disconnect", json!({}));
+}
+
+/// With a certificate, likewise.
+fn crash_with_certificate(sdk: Sdk, transport: &str) {
+    let mut world = World::new();
+    let mut peer = Subject::module(&world, sdk, "peer", json!({"asynchronous": true}));
+    let files = world.add_with_thumbprint("leaf-own");
+    let with = json!({ "transport": transport });
+    let mut subject = Subject::with_certificate(&world, sdk, "leaf-own", &files, with);
     features::crash(&mut world, &mut subject, &mut peer, "crash");
     subject.client.ask("disconnect", json!({}));
 }
@@ -40,6 +57,18 @@ isolated! {
     fn a_node_device_does_everything_over_mqtt() { with_key(Sdk::Node, "tcp"); }
     fn a_node_device_does_everything_over_websocket() { with_key(Sdk::Node, "ws"); }
 
+    fn a_python_device_outlives_a_crash_over_mqtt() { crash(Sdk::Python, "tcp"); }
+    fn a_python_device_outlives_a_crash_over_websocket() { crash(Sdk::Python, "ws"); }
+    fn a_node_device_outlives_a_crash_over_mqtt() { crash(Sdk::Node, "tcp"); }
+    fn a_node_device_outlives_a_crash_over_websocket() { crash(Sdk::Node, "ws"); }
+
+    fn a_python_device_with_a_certificate_outlives_a_crash() {
+        crash_with_certificate(Sdk::Python, "tcp");
+    }
+    fn a_node_device_with_a_certificate_outlives_a_crash() {
+        crash_with_certificate(Sdk::Node, "ws");
+    }
+
     fn python_devices_with_certificates_do_everything_over_mqtt() {
         with_certificates(Sdk::Python, "tcp");
     }
@@ -56,7 +85,8 @@ isolated! {
     /// Messages wait for a device that sleeps, through a crash of the daemon.
     fn messages_wait_for_a_sleeping_device() {
         let mut world = World::new();
-        let mut subject = Subject::device(&world, Sdk::Python, "leaf1", json!({}));
+        let with = json!({"asynchronous": true});
+        let mut subject = Subject::device(&world, Sdk::Python, "leaf1", with);
         subject.client.ask("disconnect", json!({}));
         for body in ["one", "two"] {
             let edge = world.daemon.edge("send --device leaf1 --body").arg(body);

@@ -7,19 +7,24 @@ use serde_json::{Value, json};
 use crate::support::PATIENCE;
 use crate::{Sdk, Subject, World, features, isolated};
 
-/// Connects, does everything, renews its token without subscribing again, and outlives a crash.
+/// Connects, does everything, and renews its token without subscribing again.
 fn module(sdk: Sdk, transport: &str) {
     let mut world = World::new();
     let mut peer = Subject::module(&world, sdk, "peer", json!({ "transport": transport }));
-    // A token of 125 s is renewed after 5 s.
-    let with = json!({"transport": transport, "token_ttl": 125});
+    let with = json!({"transport": transport, "token_ttl": features::SHORT});
     let mut subject = Subject::module(&world, sdk, "subject", with);
     features::all(&world, &mut subject, &mut peer, "first");
-    // Node's SDK says nothing of a renewal, so it is not waited for there.
-    if sdk == Sdk::Python {
-        subject.connected(2);
-        features::all(&world, &mut subject, &mut peer, "renewed");
-    }
+    subject.renew(&mut world, sdk);
+    features::all(&world, &mut subject, &mut peer, "renewed");
+    subject.client.ask("disconnect", json!({}));
+}
+
+/// Outlives a crash while its messages go round.
+fn crash(sdk: Sdk, transport: &str) {
+    let mut world = World::new();
+    let with = json!({"transport": transport, "asynchronous": true});
+    let mut peer = Subject::module(&world, sdk, "peer", with.clone());
+    let mut subject = Subject::module(&world, sdk, "subject", with);
     features::crash(&mut world, &mut subject, &mut peer, "crash");
     subject.client.ask("disconnect", json!({}));
 }
@@ -29,6 +34,11 @@ isolated! {
     fn a_python_module_does_everything_over_websocket() { module(Sdk::Python, "ws"); }
     fn a_node_module_does_everything_over_mqtt() { module(Sdk::Node, "tcp"); }
     fn a_node_module_does_everything_over_websocket() { module(Sdk::Node, "ws"); }
+
+    fn a_python_module_outlives_a_crash_over_mqtt() { crash(Sdk::Python, "tcp"); }
+    fn a_python_module_outlives_a_crash_over_websocket() { crash(Sdk::Python, "ws"); }
+    fn a_node_module_outlives_a_crash_over_mqtt() { crash(Sdk::Node, "tcp"); }
+    fn a_node_module_outlives_a_crash_over_websocket() { crash(Sdk::Node, "ws"); }
 
     /// The debugging set of variables: a connection string and the file of the trust bundle.
     fn a_module_may_have_a_connection_string_instead_of_a_workload_socket() {

@@ -80,6 +80,13 @@ impl World {
         self.daemon.again();
     }
 
+    /// Waits until a client was connected so many times since the daemon started.
+    #[track_caller]
+    pub fn connected(&mut self, who: &str, times: usize) {
+        let line = format!("client connected client={who} ");
+        self.daemon.running().says_times(&line, times);
+    }
+
     /// The environment of a module of the deployment, with options of the command.
     pub fn environment(&self, module: &str) -> Vec<(String, String)> {
         let environment = self.daemon.json(&format!("identity env {module}"));
