@@ -210,7 +210,11 @@ impl<W: Send> Entered<W> {
             stream.write_all(link.output.tail()).await?;
             stream.flush().await
         };
-        if let Err(error) = sent.await {
+        // Somebody who does not take it must not keep its place.
+        let sent = timeout(HURRY, sent)
+            .await
+            .unwrap_or_else(|late| Err(late.into()));
+        if let Err(error) = sent {
             // Its session is as if it had come and gone.
             door.left(link.end(), false);
             return Err(Refusal::Gone(error.to_string()));
