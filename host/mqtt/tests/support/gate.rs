@@ -1,5 +1,7 @@
 //! A log in memory whose device can be held up: what is committed meanwhile is on the device later.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;

@@ -1,0 +1,112 @@
+//! Subscribers that do not read: what is for them waits in the store, and others get theirs.
+
+use edge_core::EndpointId;
+use edge_mqtt::client::{self, Heard};
+use edge_mqtt::packet::{Packet, QoS, Version};
+use edge_store::MessageLog;
+
+use crate::client::{Client, id};
+use crate::memory::Watermark;
+use crate::world::{Site, World};
+use crate::{anyone, enter, eventually, open, welcome};
+
+/// Messages that are published.
+const MANY: u16 = 10_000;
+/// Those that are published at a time.
+const BATCH: u16 = 100;
+
+/// Publishes many messages, each of a kilobyte, while somebody who is quick gets all of them.
+async fn publish(world: &World) {
+    let mut quick = anyone(world, "quick").await;
+    assert_eq!(quick.subscribe(1, "t").await, [1]);
+    let mut sender = anyone(world, "sender").await;
+    for batch in 0..MANY / BATCH {
+        for n in 0..BATCH {
+            let body = format!("{:01000}", batch * BATCH + n);
+            sender.publish(n + 1, "t", &body).await;
+        }
+        for n in 0..BATCH {
+            let expected = Heard::PubAck(client::ack(id(n + 1)));
+            assert_eq!(sender.hear().await, Some(expected));
+        }
+        for n in 0..BATCH {
+            let (_, body, packet, _) = quick.message().await;
+            assert_eq!(body.parse(), Ok(batch * BATCH + n));
+            let ack = client::ack(packet.expect("QoS 1"));
+            quick.send(&Packet::PubAck(ack)).await;
+        }
+    }
+}
+
+/// Messages that wait in queues of sessions.
+fn waiting(world: &World) -> u64 {
+    let queues = world.log.queues().into_iter();
+    let of_sessions = queues.filter(|queue| matches!(queue.endpoint, EndpointId::Session(_)));
+    of_sessions.map(|queue| queue.depth).sum()
+}
+
+/// A subscriber whose session is kept.
+async fn subscriber(world: &World, qos: QoS, room: usize) -> Client {
+    let mut hello = world.hello(Version::V5, "slow");
+    hello.session_expiry = u32::MAX;
+    let mut client = open(world, hello, room).await;
+    assert!(!welcome(&mut client).await);
+    let subscribe = client::subscribe(id(1), &[("t", qos)]);
+    client.send(&Packet::Subscribe(subscribe)).await;
+    let heard = client.hear().await;
+    assert!(matches!(heard, Some(Heard::SubAck { .. })), "{heard:?}");
+    client
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_does_not_take_waits_in_the_store_and_others_get_theirs() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        // What the store itself takes: its messages are in memory here.
+        let world = World::new(Site::Open);
+        drop(subscriber(&world, qos, 4 << 10).await);
+        let memory = Watermark::set().await;
+        publish(&world).await;
+        let all = u64::from(MANY);
+        eventually("the quick one is done", || waiting(&world) == all).await;
+        let asleep = memory.more();
+        drop(memory);
+        drop(world);
+
+        let world = World::new(Site::Open);
+        let mut slow = subscriber(&world, qos, 4 << 10).await;
+        let memory = Watermark::set().await;
+        publish(&world).await;
+        let connected = memory.more();
+        let extra = connected.saturating_sub(asleep);
+        assert!(
+            extra < 2 << 20,
+            "{qos:?}: {connected} and not {asleep} bytes"
+        );
+        // What is in flight waits as well; of QoS 0 what waits to be written does not.
+        assert!(waiting(&world) > u64::from(MANY) - 1_000, "{qos:?}");
+        drop(memory);
+
+        // Once it reads, all comes, in order.
+        for n in 0..MANY {
+            let (_, body, packet, dup) = slow.message().await;
+            assert_eq!((body.parse(), dup), (Ok(n), false));
+            if let Some(packet) = packet {
+                slow.send(&Packet::PubAck(client::ack(packet))).await;
+            }
+        }
+        eventually("nothing waits", || waiting(&world) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_still_heard() {
+    let world = World::new(Site::Open);
+    let mut slow = subscriber(&world, QoS::AtLeastOnce, 4 << 10).await;
+    publish(&world).await;
+    // It publishes though it takes nothing.
+    let mut other = enter(&world, world.hello(Version::V5, "other")).await;
+    assert_eq!(other.subscribe(1, "u").await, [1]);
+    slow.publish(1, "u", "still here").await;
+    let (topic, body, ..) = other.message().await;
+    assert_eq!((topic.as_str(), body.as_str()), ("u", "still here"));
+}
