@@ -76,6 +76,12 @@ fn a_message_from_a_source_goes_through_the_routes() {
         .output("")
         .code(2)
         .says("there is no module nobody");
+    // The device is known by it, but it reads nothing.
+    daemon
+        .edge("send $edgeHub/input1 --body x")
+        .output("")
+        .code(2)
+        .says("there is no module $edgeHub");
     daemon
         .edge("send filter --body x")
         .output("")

@@ -16,7 +16,8 @@ use crate::remote::Target;
 /// --file or standard input; if it is JSON, it is marked as such.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where it goes, past the routes: MODULE/INPUT or $upstream.
+    /// Where it goes, past the routes: MODULE/INPUT or $upstream. A module outside the deployment is one with
+    /// an identity of its own.
     #[arg(
         value_name = "ENDPOINT",
         required_unless_present_any = ["from", "device"],

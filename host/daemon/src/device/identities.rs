@@ -193,9 +193,7 @@ impl Device {
     fn not_own(&self, identity: &Identity) -> Result<(), IdentityError> {
         let own = match identity {
             Identity::Device(device) => device == self.name(),
-            Identity::Module(device, module) => {
-                device == self.name() && SYSTEM_MODULES.contains(&module.as_str())
-            }
+            Identity::Module(device, module) => device == self.name() && is_system(module),
         };
         match own {
             true => Err(IdentityError::Own(identity.clone())),
@@ -266,6 +264,11 @@ impl Device {
         });
         Ok((entry, variables))
     }
+}
+
+/// Whether a module is one that the device itself is known by, and reads no inputs.
+pub(super) fn is_system(module: &ModuleId) -> bool {
+    SYSTEM_MODULES.contains(&module.as_str())
 }
 
 /// `device` or `device/module`.

@@ -10,6 +10,7 @@ use edge_hub::SendRefusal;
 use edge_store::{Commit, CommitError};
 
 use super::Device;
+use super::identities::is_system;
 use crate::api::types::{SendRequest, Sent};
 use devices::OnItsWay;
 
@@ -97,7 +98,7 @@ impl Device {
         Ok(sent)
     }
 
-    /// `$upstream` or `module/input`, of a module that is deployed.
+    /// `$upstream` or `module/input`.
     fn endpoint(&self, text: &str) -> Result<EndpointId, SendError> {
         if text == "$upstream" {
             return Ok(EndpointId::Upstream);
@@ -112,12 +113,20 @@ impl Device {
             })?;
         let module =
             ModuleId::new(module).map_err(|error| SendError::Request(error.to_string()))?;
-        if self.agent.status().borrow().module(&module).is_none() {
+        if !self.takes_inputs(&module) {
             return Err(SendError::Request(format!(
-                "there is no module {module} in the deployment: `edge list` shows those that there are"
+                "there is no module {module}: `edge list` shows those of the deployment, `edge identity list` \
+                 those that connect by themselves"
             )));
         }
         Ok(EndpointId::module_input(module, input))
+    }
+
+    /// Whether a module is deployed, or an identity made by hand with which one connects by itself.
+    fn takes_inputs(&self, module: &ModuleId) -> bool {
+        let deployed = self.agent.status().borrow().module(module).is_some();
+        let registered = || self.registry.get(&self.identity(module)).is_some();
+        deployed || !is_system(module) && registered()
     }
 
     /// `$device`, `module` or `module/output`.
