@@ -79,6 +79,21 @@ isolated! {
         }
     }
 
+    /// Two programs with one identity: the newer one has it, and the older one learns of it. One that comes
+    /// back by itself would take it over in turn, and so on: the older one here does not.
+    fn a_second_program_takes_an_identity_over() {
+        let world = World::new();
+        let with = json!({"retry": false});
+        let mut first = Subject::module(&world, Sdk::Python, "subject", with);
+        let second = Subject::module(&world, Sdk::Node, "subject", json!({}));
+        first
+            .client
+            .event("connection", |event| event["connected"] == false);
+        features::method_in(&world, &second, "second");
+        let state = first.client.ask("state", json!({}));
+        assert_eq!(state["connected"], false, "{state}");
+    }
+
     /// An identity that is disabled loses its connection, and gets none.
     fn a_disabled_identity_is_cut_off_at_once() {
         let world = World::new();

@@ -68,10 +68,15 @@ def create(
     x509=None,
     token_ttl=None,
     asynchronous=False,
+    retry=True,
 ):
     """From the edge environment, a connection string, or an X.509 certificate."""
     global client, loop
-    options = {"websockets": transport == "ws", "connection_retry_interval": 1}
+    options = {
+        "websockets": transport == "ws",
+        "connection_retry": retry,
+        "connection_retry_interval": 1,
+    }
     if token_ttl:
         options["sastoken_ttl"] = token_ttl
     which = IoTHubModuleClient if kind == "module" else IoTHubDeviceClient
