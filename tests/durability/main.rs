@@ -14,4 +14,5 @@ mod full;
 mod judge;
 mod kills;
 mod load;
+mod mqtt;
 mod outside;
