@@ -30,6 +30,10 @@ const LINKS: usize = 1_024;
 const TWINS: usize = 256;
 /// Pairs of caller and callee that are told apart.
 const CALLS: usize = 256;
+/// Clients that are told apart.
+const CLIENTS: usize = 1_024;
+/// Reasons for which clients are refused.
+const REFUSALS: usize = 64;
 
 /// A count that goes up.
 #[derive(Debug, Default)]
@@ -119,6 +123,22 @@ pub struct CallMeter {
     pub calls: Durations,
 }
 
+/// Connections of one client.
+#[derive(Debug, Default)]
+pub struct ClientMeter {
+    /// Those that were let in.
+    pub connects: Count,
+    /// Those of them that ended.
+    pub disconnects: Count,
+}
+
+impl ClientMeter {
+    /// Its connection has ended.
+    pub fn disconnected(&self) {
+        self.disconnects.add(1);
+    }
+}
+
 /// All of it.
 #[derive(Debug)]
 pub struct Meters {
@@ -130,6 +150,10 @@ pub struct Meters {
     pub twins: Family<Identity, TwinMeter>,
     /// Methods.
     pub calls: Family<CallKey, CallMeter>,
+    /// Connections of clients, by identity; `None`: of those that have none.
+    pub clients: Family<Option<Identity>, ClientMeter>,
+    /// Clients that were not let in, by reason.
+    pub refused: Family<&'static str, Count>,
 }
 
 impl Default for Meters {
@@ -139,11 +163,25 @@ impl Default for Meters {
             links: Family::new(LINKS),
             twins: Family::new(TWINS),
             calls: Family::new(CALLS),
+            clients: Family::new(CLIENTS),
+            refused: Family::new(REFUSALS),
         }
     }
 }
 
 impl Meters {
+    /// A client was let in. What is returned is to be told when it has gone.
+    pub fn client_connected(&self, client: Option<&Identity>) -> Arc<ClientMeter> {
+        let meter = self.clients.get(&client.cloned());
+        meter.connects.add(1);
+        meter
+    }
+
+    /// A client was not let in.
+    pub fn client_refused(&self, reason: &'static str) {
+        self.refused.get(&reason).add(1);
+    }
+
     pub(crate) fn link(
         &self,
         origin: &Arc<Origin>,

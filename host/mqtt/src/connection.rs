@@ -117,6 +117,8 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
         seat,
     } = connected;
     let client = link.session.client.clone();
+    let identity = permit.as_ref().map(|permit| &permit.identity);
+    let meter = link.hub.meters().client_connected(identity);
     tracing::info!(%client, peer = %peer.address, session = link.session.outlives(), "client connected");
     let mut running = Running {
         shared: door.shared(),
@@ -136,6 +138,7 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
         Err(close) => close.into(),
     };
     service.end();
+    meter.disconnected();
     match end.is_unusual() {
         true => {
             tracing::warn!(%client, peer = %peer.address, why = %end, "client's connection closed")
@@ -197,6 +200,8 @@ impl Running<'_> {
             link.pump(service);
             link.commit_progress()?;
             if busy || held_back && link.may_read() {
+                // Others have their turn.
+                tokio::task::yield_now().await;
                 continue;
             }
             let deadline = self.deadline(link);

@@ -101,19 +101,31 @@ impl Topics {
         .share(Kind::Open);
         let broker = Broker::open(config.hub, shared.chores.clone());
         let now = shared.hub.now();
-        for mut session in shared
-            .sessions
-            .take_if(|session| session.stored.left.is_none())
-        {
-            // Its connection went with the process.
-            session.leave(now);
-            shared.sessions.keep(session);
-        }
-        shared.sessions.each(|session| {
-            if let Some(place) = session.stored.place {
-                broker.restore(place, &session.stored.subscriptions);
+        for mut session in shared.sessions.take_if(|_| true) {
+            if session.stored.left.is_none() {
+                // Its connection went with the process.
+                session.leave(now);
             }
-        });
+            // Rules may be others than they were.
+            let identity = session.client.split_once(' ').map(|(identity, _)| identity);
+            let identity = identity.and_then(|identity| parse_client_id(identity).ok());
+            let rights = access.rights(identity.as_ref());
+            session.stored.subscriptions.retain(|subscription| {
+                let filter = &*subscription.filter;
+                let allowed = rights.may_subscribe(filter);
+                if !allowed {
+                    tracing::warn!(client = %session.client, filter, "subscription taken away: no rule allows it any more");
+                }
+                allowed
+            });
+            let place = session.stored.place;
+            match place.is_some_and(|place| broker.restore(place, &session.stored.subscriptions)) {
+                true => shared.sessions.keep(session),
+                false => {
+                    tracing::warn!(client = %session.client, "session left out: it has no place of its own");
+                }
+            }
+        }
         broker.begin();
         Ok(Arc::new(Self {
             shared,

@@ -40,6 +40,11 @@ impl World {
 
     /// A daemon over what an earlier one stored.
     fn over(log: Arc<MemoryLog>) -> Self {
+        Self::with_rule(log, "free/#")
+    }
+
+    /// The same, with another rule for what those without identity may subscribe.
+    fn with_rule(log: Arc<MemoryLog>, free: &str) -> Self {
         let hub = Hub::new(
             HubConfig::new(DeviceId::new("gateway").unwrap()),
             log.clone(),
@@ -74,7 +79,7 @@ impl World {
                     &["plant/{device}/#", "plant/all"],
                     &["plant/{device}/#", "plant/all"],
                 ),
-                rule("$anonymous", &["free/#"], &["free/#"]),
+                rule("$anonymous", &["free/#"], &[free]),
             ],
             mappings: vec![TopicMapping {
                 topic: "plant/+/machines/{machine}".to_owned(),
@@ -95,10 +100,15 @@ impl World {
     }
 
     /// As if the process had been killed: what it was about to do is not done.
-    async fn crash(self) -> Self {
+    async fn kill(self) -> Arc<MemoryLog> {
         let mut tasks = self.tasks.into_inner().unwrap();
         tasks.shutdown().await;
-        Self::over(self.log.clone())
+        self.log
+    }
+
+    /// Killed and started again.
+    async fn crash(self) -> Self {
+        Self::over(self.kill().await)
     }
 
     async fn open(&self, hello: Connect) -> Client {
@@ -259,6 +269,24 @@ async fn what_was_not_acknowledged_comes_again_after_a_crash_with_its_id_and_dup
     assert!(present);
     let again = client.message().await;
     assert_eq!((&*again.1, again.2, again.3), ("1", number, true));
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_the_rule_that_allowed_it() {
+    let world = World::new();
+    let (mut client, _) = world.enter(kept(Version::V3, "c")).await;
+    client.subscribe(1, "free/a").await;
+    client.subscribe(2, "free/b").await;
+    drop(client);
+    let world = World::with_rule(world.kill().await, "free/b");
+    let (mut client, present) = world.enter(kept(Version::V3, "c")).await;
+    assert!(present);
+    let mut sender = world.anyone(Version::V3, "sender").await;
+    for (n, topic) in [(1, "free/a"), (2, "free/b")] {
+        sender.publish(n, topic, topic).await;
+        acknowledged(&mut sender, n).await;
+    }
+    assert_eq!(client.message().await.1, "free/b");
 }
 
 #[tokio::test]
@@ -596,6 +624,33 @@ async fn a_wrong_key_and_a_name_without_key_are_not_let_in() {
         client.hear().await,
         Some(Heard::ConnAck { code: 5, .. })
     ));
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_identity_and_refusals_by_reason() {
+    let world = World::new();
+    let (press, _) = world.enter(world.hello(Version::V3, "press-1")).await;
+    let mut hello = world.hello(Version::V3, "press-1");
+    hello.password = Some(Bytes::from_static(b"wrong"));
+    let mut wrong = world.open(hello).await;
+    assert!(matches!(
+        wrong.hear().await,
+        Some(Heard::ConnAck { code: 5, .. })
+    ));
+    drop(press);
+    let clients = || {
+        let all = world.hub.meters().clients.all().into_iter();
+        let counts = all.map(|(id, meter)| (id, meter.connects.get(), meter.disconnects.get()));
+        counts.collect::<Vec<_>>()
+    };
+    let expected = [(Some(Some(device("press-1"))), 1, 1)];
+    eventually("it has gone", || clients() == expected).await;
+    let refused = world.hub.meters().refused.all();
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|(reason, count)| (*reason, count.get()))
+        .collect();
+    assert_eq!(refused, [(Some("not authorized"), 1)]);
 }
 
 #[tokio::test]

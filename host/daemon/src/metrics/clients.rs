@@ -13,7 +13,8 @@ const MANAGEMENT: &str = "management";
 pub(super) fn write(page: &mut Page, device: &Device) {
     twins(page, device);
     methods(page, device);
-    connections(page);
+    connections(page, device);
+    parent(page);
     sets(page, device);
 }
 
@@ -101,9 +102,55 @@ fn methods(page: &mut Page, device: &Device) {
     );
 }
 
-/// Of what there is nothing yet: no protocol head takes clients, and there is no parent. The names are
-/// there, so that dashboards find them.
-fn connections(page: &mut Page) {
+fn connections(page: &mut Page, device: &Device) {
+    let meters = device.hub().meters();
+    let clients: Vec<_> = meters
+        .clients
+        .all()
+        .into_iter()
+        .map(|(client, meter)| {
+            let id = match client {
+                Some(Some(identity)) => identity.to_string(),
+                Some(None) => "$anonymous".to_owned(),
+                None => OTHER.to_owned(),
+            };
+            (id, meter.connects.get(), meter.disconnects.get())
+        })
+        .collect();
+    page.counted(
+        "edgehub_client_connect_success_total",
+        "Connections of clients; Wasm modules need none.",
+        ["id"],
+        clients.iter().map(|(id, connects, _)| ([id], *connects)),
+    );
+    page.counted(
+        "edgehub_client_disconnect_total",
+        "Connections of clients that ended.",
+        ["id"],
+        clients.iter().map(|(id, _, ends)| ([id], *ends)),
+    );
+    let connected = clients
+        .iter()
+        .map(|(_, connects, ends)| connects.saturating_sub(*ends));
+    page.single(
+        "edgehub_connected_clients",
+        Kind::Gauge,
+        "Clients that are connected; Wasm modules need no connection.",
+        connected.sum::<u64>(),
+    );
+    let refused = meters.refused.all().into_iter();
+    let refused = refused.map(|(reason, count)| (reason.unwrap_or(OTHER), count.get()));
+    page.counted(
+        "edgehub_client_connect_failed_total",
+        "Connections of clients that were refused, by reason.",
+        ["id", "reason"],
+        // Who a client said it is was not proven.
+        refused.map(|(reason, count)| (["", reason], count)),
+    );
+}
+
+/// Of what there is nothing yet, for want of a parent. The names are there, so that dashboards find them.
+fn parent(page: &mut Page) {
     for (name, kind, help) in [
         (
             "edgehub_offline_count_total",
@@ -116,21 +163,6 @@ fn connections(page: &mut Page) {
             "How long an identity was without its parent; none without a parent.",
         ),
         (
-            "edgehub_client_connect_success_total",
-            Kind::Counter,
-            "Connections of clients; Wasm modules need none.",
-        ),
-        (
-            "edgehub_client_connect_failed_total",
-            Kind::Counter,
-            "Connections of clients that were refused, by reason.",
-        ),
-        (
-            "edgehub_client_disconnect_total",
-            Kind::Counter,
-            "Connections of clients that ended.",
-        ),
-        (
             "edgeagent_direct_method_invocations_count",
             Kind::Counter,
             "Calls of the agent's own methods; it has none without a parent.",
@@ -139,11 +171,6 @@ fn connections(page: &mut Page) {
         page.metric(name, kind, help);
     }
     for (name, kind, help) in [
-        (
-            "edgehub_connected_clients",
-            Kind::Gauge,
-            "Clients that are connected; Wasm modules need no connection.",
-        ),
         (
             "edgeAgent_iothub_syncs_total",
             Kind::Counter,

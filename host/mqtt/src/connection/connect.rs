@@ -83,8 +83,12 @@ pub(super) async fn connect<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     let reason = match &refusal {
         Refusal::Packet(error) => error.reason(),
         Refusal::Said { reason, .. } => *reason,
-        Refusal::Gone(_) => return None,
+        Refusal::Gone(_) => {
+            shared.hub.meters().client_refused("gone");
+            return None;
+        }
     };
+    shared.hub.meters().client_refused(reason.text());
     // Whoever speaks a version that is not known is told so in the words of 3.1.1.
     let version = decoder.version().unwrap_or(Version::V3);
     let ack = ConnAck {

@@ -29,6 +29,8 @@ use crate::tree::{Retained, Tree};
 const PLACES: u32 = 65_536;
 /// Most topics with a retained message.
 const RETAINED: usize = 100_000;
+/// Most bytes of all of them: no limit of the store's holds for them.
+const RETAINED_BYTES: usize = 64 << 20;
 /// Names read from the table at once.
 const PAGE: usize = 1_024;
 
@@ -51,6 +53,41 @@ struct Places {
     next: u32,
 }
 
+/// What is retained, but for the messages themselves.
+#[derive(Debug, Default)]
+struct Kept {
+    names: Retained<KeptOne>,
+    /// Bytes of all, as they are stored.
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct KeptOne {
+    ends: Option<Timestamp>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn insert(&mut self, name: &str, one: KeptOne) {
+        let before = self.names.insert(name, one);
+        self.bytes += one.bytes;
+        self.bytes -= before.map_or(0, |before| before.bytes);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let before = self.names.remove(name);
+        self.bytes -= before.map_or(0, |before| before.bytes);
+    }
+
+    /// Whether there is room for one more of this size, in the place of what has its name.
+    fn has_room(&self, name: &str, bytes: usize) -> bool {
+        match self.names.get(name) {
+            Some(before) => self.bytes - before.bytes + bytes <= RETAINED_BYTES,
+            None => self.names.len() < RETAINED && self.bytes + bytes <= RETAINED_BYTES,
+        }
+    }
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Broker {
@@ -59,8 +96,7 @@ pub(super) struct Broker {
     /// Counts up when the tree changes.
     generation: AtomicU64,
     places: Mutex<Places>,
-    /// When what is retained ends.
-    retained: Mutex<Retained<Option<Timestamp>>>,
+    retained: Mutex<Kept>,
     /// There is something to do for the keeper.
     chores: Arc<Notify>,
 }
@@ -78,8 +114,11 @@ pub(super) struct Plan {
 pub(super) enum PostError {
     #[error(transparent)]
     Refused(#[from] SendRefusal),
-    /// Too many topics have a retained message.
-    #[error("{RETAINED} topics have a retained message: no more are kept")]
+    /// Too much is retained.
+    #[error(
+        "no room for one more retained message: at most {RETAINED} are kept, with {} MiB",
+        RETAINED_BYTES >> 20
+    )]
     TooManyRetained,
     #[error(transparent)]
     Store(#[from] CommitError),
@@ -89,7 +128,7 @@ impl Broker {
     /// Reads what is retained. Sessions are made known with [`restore`](Self::restore), and then
     /// [`begin`](Self::begin) says that these were all.
     pub(super) fn open(hub: Arc<Hub>, chores: Arc<Notify>) -> Self {
-        let mut retained = Retained::new();
+        let mut retained = Kept::default();
         let log = hub.log();
         let mut after: Option<Bytes> = None;
         loop {
@@ -98,10 +137,12 @@ impl Broker {
                 let Ok(name) = std::str::from_utf8(key) else {
                     continue;
                 };
-                let value = log.get(Table::Retained, key).and_then(message::kept);
-                match value {
+                let value = log.get(Table::Retained, key);
+                let bytes = value.as_ref().map_or(0, |value| value.len() + name.len());
+                match value.and_then(message::kept) {
                     Some(content) => {
-                        retained.insert(name, content.expiry());
+                        let ends = content.expiry();
+                        retained.insert(name, KeptOne { ends, bytes });
                     }
                     None => {
                         tracing::warn!(topic = name, "retained message left out: it is damaged")
@@ -127,7 +168,7 @@ impl Broker {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn retained(&self) -> MutexGuard<'_, Retained<Option<Timestamp>>> {
+    fn retained(&self) -> MutexGuard<'_, Kept> {
         self.retained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,9 +185,13 @@ impl Broker {
 
     // ---- sessions ----
 
-    /// A session that is stored: its place is taken.
-    pub(super) fn restore(&self, place: u32, subscriptions: &[Subscribed]) {
+    /// A session that is stored: its place is taken. False if it cannot be: the session is damaged.
+    pub(super) fn restore(&self, place: u32, subscriptions: &[Subscribed]) -> bool {
         let mut places = self.places();
+        let taken = place < places.next && !places.free.contains(&place);
+        if place >= PLACES || taken {
+            return false;
+        }
         let next = places.next;
         places.free.extend(next..place);
         places.free.remove(&place);
@@ -155,6 +200,7 @@ impl Broker {
         for subscription in subscriptions {
             self.subscribe(place, subscription);
         }
+        true
     }
 
     /// All sessions that are stored are known: queues of others are emptied.
@@ -317,16 +363,21 @@ impl Broker {
         // Under the lock: whoever subscribes is in the tree before it looks for what is retained.
         let plan = self.plan(post.topic, from, mapped);
         let content = Arc::new(post.content(now));
-        let kept = !post.body.is_empty();
-        if kept && retained.get(post.topic).is_none() && retained.len() >= RETAINED {
+        // An empty one is not kept [MQTT-3.3.1-6].
+        let value = (!post.body.is_empty()).then(|| message::keep(&content));
+        let one = value.as_ref().map(|value| KeptOne {
+            ends: content.expiry(),
+            bytes: value.len() + post.topic.len(),
+        });
+        if one.is_some_and(|one| !retained.has_room(post.topic, one.bytes)) {
             return Err(PostError::TooManyRetained);
         }
         self.stage_content(sender, commit, post, &content, &plan, now)?;
-        if kept || retained.get(post.topic).is_some() {
+        if one.is_some() || retained.names.get(post.topic).is_some() {
             commit.put(Put {
                 table: Table::Retained,
                 key: Bytes::copy_from_slice(post.topic.as_bytes()),
-                value: kept.then(|| message::keep(&content)),
+                value,
             });
         }
         let lsn = match self.hub.commit(commit) {
@@ -336,10 +387,10 @@ impl Broker {
                 return Err(error.into());
             }
         };
-        match kept {
-            true => retained.insert(post.topic, content.expiry()),
-            false => retained.remove(post.topic),
-        };
+        match one {
+            Some(one) => retained.insert(post.topic, one),
+            None => retained.remove(post.topic),
+        }
         Ok(lsn)
     }
 
@@ -352,8 +403,8 @@ impl Broker {
     ) -> Vec<Box<str>> {
         let now = self.hub.now();
         let retained = self.retained();
-        let names = retained.matching(filter, after);
-        let names = names.filter(|(_, ends)| ends.is_none_or(|ends| ends > now));
+        let names = retained.names.matching(filter, after);
+        let names = names.filter(|(_, one)| one.ends.is_none_or(|ends| ends > now));
         names.map(|(name, _)| name.into()).take(max).collect()
     }
 
@@ -381,9 +432,8 @@ impl Broker {
     /// Forgets what is retained and has expired. Says when the next ends.
     pub(super) fn expire_retained(&self, now: Timestamp) -> Result<Option<Timestamp>, CommitError> {
         let mut retained = self.retained();
-        let over = retained
-            .iter()
-            .filter(|(_, ends)| ends.is_some_and(|ends| ends <= now));
+        let all = retained.names.iter();
+        let over = all.filter(|(_, one)| one.ends.is_some_and(|ends| ends <= now));
         let over: Vec<Box<str>> = over.map(|(name, _)| name.into()).collect();
         let mut commit = Commit::new();
         for name in &over {
@@ -397,7 +447,7 @@ impl Broker {
         for name in &over {
             retained.remove(name);
         }
-        Ok(retained.iter().filter_map(|(_, ends)| *ends).min())
+        Ok(retained.names.iter().filter_map(|(_, one)| one.ends).min())
     }
 }
 

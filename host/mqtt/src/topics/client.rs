@@ -26,7 +26,7 @@ use crate::session::{Session, Subscribed};
 use crate::topic::{self, Filter};
 
 /// Topics whose plan is remembered.
-const PLANS: usize = 64;
+const PLANS: usize = 256;
 /// Most subscriptions of a session.
 const SUBSCRIPTIONS: usize = 1_000;
 /// Retained messages sent in one go.
