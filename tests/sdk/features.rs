@@ -261,6 +261,7 @@ pub fn to_device(world: &World, subject: &Subject, token: &str) {
 /// What the SDKs do themselves is not the hub's to answer for, so
 /// - sends that an SDK gives back are done again (`stream` of the scripts), and may come twice;
 /// - whoever receives keeps the order: in Python that is the asynchronous client only;
+/// - a Python client whose connection's thread died is replaced by another (see its script);
 /// - no token is renewed meanwhile, for Node's SDK loses what comes while it does.
 pub fn crash(world: &mut World, subject: &mut Subject, peer: &mut Subject, token: &str) {
     const MESSAGES: usize = 300;

@@ -1,6 +1,13 @@
-"""A device or module by the device SDK for Python, as it is published."""
+"""A device or module by the device SDK for Python, as it is published.
+
+The SDK has its connection on a thread of paho-mqtt 1.6.1, which dies of an SSLEOFError when it writes just after a
+daemon was killed (eclipse-paho/paho.mqtt.python, issue 750; mended in version 2, which the SDK does not take). The
+SDK does not notice: it says that it is connected, and its calls wait for ever. A program can only begin anew, as this
+one does with another client in its place.
+"""
 
 import asyncio
+import concurrent.futures
 import inspect
 import logging
 import os
@@ -29,8 +36,14 @@ logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
 
 RETRY = 0.1  # seconds between tries of a message that the SDK gave back
 
+AGAIN = (ConnectionDroppedError, ConnectionFailedError, NoConnectionError)
+
 client = None
+made = {}  # what the client was made with
+heard = []  # what it listens to
+wanted = False  # connected, that is
 loop = None
+pool = concurrent.futures.ThreadPoolExecutor(max_workers=32)
 SYSTEM = {
     "messageId": "message_id",
     "correlationId": "correlation_id",
@@ -40,11 +53,50 @@ SYSTEM = {
 }
 
 
-def wait(result):
-    """What a call comes to: a call of the asynchronous client is a coroutine."""
-    if not inspect.isawaitable(result):
-        return result
-    return asyncio.run_coroutine_threadsafe(result, loop).result()
+class Replaced(Exception):
+    """Another client is in the place of the one that was called, which does not answer any more."""
+
+
+def call(name, *values):
+    """Calls the client, and waits until it is done or another client is in its place."""
+    called = client
+    method = getattr(called, name)
+    if inspect.iscoroutinefunction(method):
+        future = asyncio.run_coroutine_threadsafe(method(*values), loop)
+    else:
+        future = pool.submit(method, *values)
+    while not concurrent.futures.wait([future], timeout=RETRY).done:
+        if client is not called:
+            raise Replaced(name)
+    return future.result()
+
+
+def died(args):
+    """A thread ended by an error."""
+    threading.__excepthook__(args)
+    # paho's name for the function that its thread runs.
+    if wanted and "_thread_main" in args.thread.name:
+        event("background", error=f"the connection's thread died: {args.exc_value}")
+        threading.Thread(target=replace, daemon=True).start()
+
+
+threading.excepthook = died
+
+
+def replace():
+    """Puts another client into the place of the one that is dead, as soon as there is a daemon that signs its
+    token. It listens before it is connected: what waits for it comes at once."""
+    global client
+    new = None
+    while True:
+        try:
+            client = new = new or make(**made)
+            listen(heard)
+            return
+        # Without a daemon, making a client and setting a handler end in errors of whatever is inside the SDK.
+        except Exception as error:
+            event("again", error=f"{type(error).__name__}: {error}")
+            time.sleep(RETRY)
 
 
 def handler(function):
@@ -60,7 +112,13 @@ def handler(function):
     return run
 
 
-def create(
+def create(**values):
+    global client, made
+    made = values
+    client = make(**values)
+
+
+def make(
     kind,
     transport="tcp",
     connection_string=None,
@@ -71,7 +129,7 @@ def create(
     retry=True,
 ):
     """From the edge environment, a connection string, or an X.509 certificate."""
-    global client, loop
+    global loop
     options = {
         "websockets": transport == "ws",
         "connection_retry": retry,
@@ -82,8 +140,9 @@ def create(
     which = IoTHubModuleClient if kind == "module" else IoTHubDeviceClient
     if asynchronous:
         which = getattr(aio, which.__name__)
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, daemon=True).start()
+        if loop is None:
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, daemon=True).start()
     if ca:
         with open(ca) as file:
             options["server_verification_cert"] = file.read()
@@ -91,31 +150,36 @@ def create(
         options["gateway_hostname"] = x509["gateway"]
         if kind == "module":
             options["module_id"] = x509["module"]
-        client = which.create_from_x509_certificate(
+        new = which.create_from_x509_certificate(
             X509(x509["certificate"], x509["key"]),
             hostname=x509["hub"],
             device_id=x509["device"],
             **options,
         )
     elif connection_string:
-        client = which.create_from_connection_string(connection_string, **options)
+        new = which.create_from_connection_string(connection_string, **options)
     else:
-        client = which.create_from_edge_environment(**options)
-    client.on_connection_state_change = lambda: event(
-        "connection", connected=client.connected
+        new = which.create_from_edge_environment(**options)
+    new.on_connection_state_change = lambda: event(
+        "connection", connected=new.connected
     )
-    client.on_background_exception = lambda error: event(
+    new.on_background_exception = lambda error: event(
         "background", error=f"{type(error).__name__}: {error}"
     )
+    return new
 
 
 def connect():
-    wait(client.connect())
+    global wanted
+    call("connect")
+    wanted = True
     return {"connected": client.connected}
 
 
 def listen(to):
     """Sets the handlers that make the SDK subscribe."""
+    global heard
+    heard = to
 
     def message(message):
         system = {key: getattr(message, name) for key, name in SYSTEM.items()}
@@ -132,7 +196,7 @@ def listen(to):
         answer = MethodResponse.create_from_method_request(
             request, 200, {"echo": request.payload}
         )
-        wait(client.send_method_response(answer))
+        call("send_method_response", answer)
 
     def desired(patch):
         event("desired", patch=patch)
@@ -159,9 +223,9 @@ def message(body, properties, system):
 def send(body, output=None, properties={}, system={}):
     """Telemetry, or a message for an output; answered when it was acknowledged."""
     if output is None:
-        wait(client.send_message(message(body, properties, system)))
+        call("send_message", message(body, properties, system))
     else:
-        wait(client.send_message_to_output(message(body, properties, system), output))
+        call("send_message_to_output", message(body, properties, system), output)
 
 
 def stream(count, prefix, output=None):
@@ -174,7 +238,7 @@ def stream(count, prefix, output=None):
             try:
                 send(f"{prefix}{number}", output)
                 break
-            except (ConnectionDroppedError, ConnectionFailedError, NoConnectionError) as error:
+            except (*AGAIN, Replaced) as error:
                 event("again", error=f"{type(error).__name__}: {error}")
                 repeated += 1
                 time.sleep(RETRY)
@@ -182,16 +246,16 @@ def stream(count, prefix, output=None):
 
 
 def twin():
-    return {"twin": wait(client.get_twin())}
+    return {"twin": call("get_twin")}
 
 
 def report(patch):
-    wait(client.patch_twin_reported_properties(patch))
+    call("patch_twin_reported_properties", patch)
 
 
 def invoke(device, method, payload, module=None):
     params = {"methodName": method, "payload": payload, "responseTimeoutInSeconds": 10}
-    return {"answer": wait(client.invoke_method(params, device, module))}
+    return {"answer": call("invoke_method", params, device, module)}
 
 
 def state():
@@ -199,11 +263,13 @@ def state():
 
 
 def disconnect():
-    wait(client.disconnect())
+    global wanted
+    wanted = False
+    call("disconnect")
 
 
 def shutdown():
-    wait(client.shutdown())
+    call("shutdown")
 
 
 run(
