@@ -225,6 +225,10 @@ impl Running<'_> {
                 Event::Written => {}
                 Event::Time => {
                     link.look_again();
+                    if link.is_held_back() {
+                        // What it says is not read: that is no silence of its.
+                        self.heard = Instant::now();
+                    }
                     if self.silent_at().is_some_and(|at| at <= Instant::now()) {
                         return Err(End::Silent(self.keep_alive));
                     }

@@ -246,11 +246,15 @@ impl Link {
 
     /// Whether more may be read from the client.
     pub(crate) fn may_read(&self) -> bool {
-        self.parked.len() < PARKED
-            && self.parked_bytes < PARKED_BYTES
-            && self.unacked < UNACKED
-            && self.unacked_bytes + self.staged_bytes < UNACKED_BYTES
-            && self.output.len() < 2 * OUTPUT
+        !self.is_held_back() && self.output.len() < 2 * OUTPUT
+    }
+
+    /// Whether nothing is read from the client because the store has to keep up first.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.parked.len() >= PARKED
+            || self.parked_bytes >= PARKED_BYTES
+            || self.unacked >= UNACKED
+            || self.unacked_bytes + self.staged_bytes >= UNACKED_BYTES
     }
 
     /// Commits what was staged in this batch. If the store is full, it is kept and tried again.

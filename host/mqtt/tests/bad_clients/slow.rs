@@ -4,6 +4,7 @@ use edge_core::EndpointId;
 use edge_mqtt::client::{self, Heard};
 use edge_mqtt::packet::{Packet, QoS, Version};
 use edge_store::MessageLog;
+use tokio::io::AsyncWriteExt;
 
 use crate::client::{Client, id};
 use crate::memory::Watermark;
@@ -109,4 +110,40 @@ async fn a_slow_reader_is_still_heard() {
     slow.publish(1, "u", "still here").await;
     let (topic, body, ..) = other.message().await;
     assert_eq!((topic.as_str(), body.as_str()), ("u", "still here"));
+}
+
+#[tokio::test]
+async fn who_is_held_back_for_the_store_is_not_taken_for_silent() {
+    const MORE: u16 = 6_000;
+    let world = World::new(Site::Sdk);
+    let topic = "devices/d/modules/m/messages/events/%24.on=o";
+    let mut hello = world.hello(Version::V3, "m");
+    hello.keep_alive = 1;
+    let held = enter(&world, hello).await;
+    let clock = World::new(Site::Open);
+    let mut silent = clock.hello(Version::V3, "silent");
+    silent.keep_alive = 2;
+    let mut silent = enter(&clock, silent).await;
+
+    world.log.hold();
+    let (read, mut write) = tokio::io::split(held.stream);
+    let sends = tokio::spawn(async move {
+        for n in 1..=MORE {
+            let mut out = bytes::BytesMut::new();
+            let publish = client::publish(topic, Some(id(n)), "x");
+            client::encode(&mut out, Version::V3, &Packet::Publish(publish));
+            write.write_all(&out).await.expect("it is there");
+        }
+        write
+    });
+    // It is three seconds until this one is closed: twice what the other may be silent.
+    assert_eq!(silent.hear().await, None);
+    assert!(!sends.is_finished(), "it is not held back");
+    world.log.release();
+    let write = sends.await.expect("all is taken");
+    let mut held = Client::new(read.unsplit(write), Version::V3);
+    for n in 1..=MORE {
+        let expected = Heard::PubAck(client::ack(id(n)));
+        assert_eq!(held.hear().await, Some(expected));
+    }
 }
