@@ -22,6 +22,7 @@ mod live;
 mod output;
 pub mod packet;
 mod reason;
+mod refused;
 mod sdk;
 mod session;
 pub mod topic;

@@ -25,6 +25,7 @@ use crate::encode::{self, Peer};
 use crate::link::{Close, Link, Reply, Show, Shown};
 use crate::output::Output;
 use crate::packet::{PacketId, Publish, QoS, Subscribe, Unsubscribe, Version};
+use crate::refused::RefusedFilters;
 use crate::session::{LoosePacket, Session, Subscribed};
 
 use controls::{Control, Controls};
@@ -291,6 +292,7 @@ impl Service for Sdk {
 
     fn subscribe(&mut self, link: &mut Link, subscribe: &Subscribe) -> Result<(), Close> {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut refused = RefusedFilters::default();
         for wanted in &subscribe.filters {
             let filter = &*wanted.filter;
             match azure::Subscription::parse(filter) {
@@ -303,7 +305,7 @@ impl Service for Sdk {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(client = %link.session.client, filter, %error, "subscription refused");
+                    refused.add(filter, &error);
                     reasons.push(Reason::TopicFilterInvalid);
                     continue;
                 }
@@ -321,6 +323,7 @@ impl Service for Sdk {
                 _ => Reason::GrantedQoS1,
             });
         }
+        refused.log(&link.session.client);
         let mut packet = BytesMut::new();
         encode::suback(&mut packet, link.peer, subscribe.id, &reasons, None)
             .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;

@@ -76,6 +76,13 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Subscribed {
+    /// What it costs in bytes of memory, about: a few copies of the filter, and a node of the tree for each
+    /// of its levels.
+    pub(crate) fn cost(&self) -> usize {
+        let levels = self.filter.bytes().filter(|byte| *byte == b'/').count() + 1;
+        4 * self.filter.len() + 512 * levels
+    }
+
     pub(crate) fn qos(&self) -> QoS {
         QoS::from_bits(self.qos).unwrap_or_default()
     }

@@ -22,6 +22,7 @@ use crate::output::Output;
 use crate::packet::{
     PacketId, Publish, QoS, RetainHandling, Subscribe, Subscription, Unsubscribe, Version,
 };
+use crate::refused::RefusedFilters;
 use crate::session::{Session, Subscribed};
 use crate::topic::{self, Filter};
 
@@ -29,6 +30,8 @@ use crate::topic::{self, Filter};
 const PLANS: usize = 256;
 /// Most subscriptions of a session.
 const SUBSCRIPTIONS: usize = 1_000;
+/// Most that they may cost in bytes of memory, by [`Subscribed::cost`]: names of many levels are dear.
+const SUBSCRIPTION_COST: usize = 4 << 20;
 /// Retained messages sent in one go.
 const KEPT: usize = 64;
 
@@ -44,6 +47,8 @@ pub(crate) struct Client {
     /// Filters whose retained messages are to be sent, and the name that was sent last.
     kept: VecDeque<(String, Option<Box<str>>)>,
     subscriptions: Vec<Subscribed>,
+    /// What the subscriptions of the session cost.
+    cost: usize,
     granted: Option<Granted>,
 }
 
@@ -71,6 +76,12 @@ impl Client {
             plans: HashMap::new(),
             kept: VecDeque::new(),
             subscriptions: session.stored.subscriptions.clone(),
+            cost: session
+                .stored
+                .subscriptions
+                .iter()
+                .map(Subscribed::cost)
+                .sum(),
             granted: None,
             hub,
             broker,
@@ -195,8 +206,14 @@ impl Client {
             .iter()
             .position(|known| known.filter == subscription.filter)
         {
-            None if all.len() >= SUBSCRIPTIONS => return Err(Reason::QuotaExceeded),
-            None => all.push(subscription.clone()),
+            None => {
+                let cost = self.cost + subscription.cost();
+                if all.len() >= SUBSCRIPTIONS || cost > SUBSCRIPTION_COST {
+                    return Err(Reason::QuotaExceeded);
+                }
+                self.cost = cost;
+                all.push(subscription.clone());
+            }
             Some(known) => all[known] = subscription.clone(),
         }
         let was_there = self.broker.subscribe(self.place, &subscription);
@@ -348,15 +365,15 @@ impl Service for Client {
 
     fn subscribe(&mut self, link: &mut Link, subscribe: &Subscribe) -> Result<(), Close> {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut refused = RefusedFilters::default();
         for wanted in &subscribe.filters {
             let added = self.add(link, wanted, subscribe.subscription_id);
-            if let Err(reason) = added {
-                let client = &link.session.client;
-                let filter = &*wanted.filter;
-                tracing::warn!(%client, filter, why = reason.text(), "subscription refused");
+            if let Err(reason) = &added {
+                refused.add(&wanted.filter, reason);
             }
             reasons.push(added.unwrap_or_else(|reason| reason));
         }
+        refused.log(&link.session.client);
         let mut packet = BytesMut::new();
         encode::suback(&mut packet, link.peer, subscribe.id, &reasons, None)
             .map_err(|error| Close::refused(Reason::PacketTooLarge, error))?;
@@ -367,14 +384,14 @@ impl Service for Client {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
             let all = &mut link.session.stored.subscriptions;
-            let before = all.len();
-            all.retain(|known| known.filter != **filter);
-            reasons.push(match all.len() < before {
-                true => {
+            let known = all.iter().position(|known| known.filter == **filter);
+            reasons.push(match known {
+                Some(known) => {
+                    self.cost -= all.remove(known).cost();
                     self.broker.unsubscribe(self.place, filter);
                     Reason::Success
                 }
-                false => Reason::NoSubscriptionExisted,
+                None => Reason::NoSubscriptionExisted,
             });
             self.kept.retain(|(known, _)| *known != **filter);
         }

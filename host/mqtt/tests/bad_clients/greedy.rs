@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use edge_mqtt::Reason;
 use edge_mqtt::client::Heard;
-use edge_mqtt::packet::Version;
+use edge_mqtt::packet::{Packet, QoS, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{interval, timeout};
 
-use crate::client::Client;
+use crate::client::{Client, id};
+use crate::lines;
 use crate::memory::Watermark;
 use crate::world::{Site, World};
 use crate::{PATIENCE, anyone, bytes_of, enter, eventually, open, ping, welcome};
@@ -209,4 +210,53 @@ async fn a_client_that_asks_and_never_reads_is_no_longer_read() {
         assert!(most < 4 << 20, "{kind:02x}: {most} bytes");
         flood.abort();
     }
+}
+
+#[tokio::test]
+async fn subscriptions_of_one_client_are_bounded_in_number_and_in_what_they_cost() {
+    let kinds = [("deep", 20), ("long", 2), ("plain", 1_000)];
+    for (kind, at_least) in kinds {
+        let filter = |n: u32| match kind {
+            "deep" => format!("{n}{}", "/a".repeat(127)),
+            "long" => format!("{n}/{}", "x".repeat(60_000)),
+            _ => format!("plant/line-{n}/machine/temperature"),
+        };
+        let world = World::new(Site::Open);
+        let mut good = anyone(&world, "good").await;
+        let mut greedy = anyone(&world, "greedy").await;
+        let memory = Watermark::set().await;
+        let mut granted = 0;
+        for n in 0..3_000 {
+            match greedy.subscribe(1, &filter(n)).await[..] {
+                [1] => granted += 1,
+                [0x97] => {}
+                ref other => panic!("{other:?}"),
+            }
+        }
+        assert!((at_least..=1_000).contains(&granted), "{kind}: {granted}");
+        assert!(memory.more() < 8 << 20, "{kind}: {} bytes", memory.more());
+        ping(&mut good).await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_refusals_in_one_packet_are_one_line_in_the_log() {
+    lines::collect();
+    let world = World::new(Site::Open);
+    let mut client = anyone(&world, "curious").await;
+    let filters: Vec<_> = (0..1_000).map(|n| format!("$closed/{n}")).collect();
+    let filters: Vec<_> = filters.iter().map(|f| (&**f, QoS::AtMostOnce)).collect();
+    let subscribe = edge_mqtt::client::subscribe(id(1), &filters);
+    client.send(&Packet::Subscribe(subscribe)).await;
+    let heard = client.hear().await;
+    match &heard {
+        Some(Heard::SubAck { codes, .. }) if *codes == [0x87; 1_000] => {}
+        other => panic!("{other:?}"),
+    }
+    let lines = lines::with(&["subscription refused"]);
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0].contains("$closed/0") && lines[0].contains("999"),
+        "{lines:?}"
+    );
 }
