@@ -195,4 +195,65 @@ pub const CASES: &[Case] = &[
          a > 00
          a <* d000 // 40 { 0001 } // d000",
     ),
+    case(
+        "4.4.0-1 3.1.4-2",
+        "4.4.0-1 3.1.4-3 3.3.1-1",
+        On::Both,
+        "what is in flight comes again to a connection that takes over",
+        "a joins kept
+         a > 82 { 0001 % \"{F}\" 01 }
+         a < 90 { 0001 % 01 }
+         a > 32 { \"{T}\" 0001 % 'x' }
+         a <* 40 { 0001 } // 32 { [ .. ] =x %( < > ) 'x' }
+         a2 rejoins
+         a refused 8e
+         a2 < 3a { [ .. ] =x %( < > ) 'x' }",
+    ),
+    case(
+        "",
+        "4.1.0-1 3.3.1-13 3.8.3-3 3.3.4-3",
+        On::Open,
+        "how a subscription was asked for is kept with the session",
+        "a joins kept
+         a > 82 { 0001 { 0b 07 } \"t\" 0d }
+         a < 90 { 0001 00 01 }
+         stop
+         a refused 8b
+         start
+         a rejoins
+         a > 31 { \"t\" 00 'own' }
+         a quiet
+         b joins
+         b > 31 { \"t\" 00 'x' } // 30 { \"t\" 00 'y' }
+         a < 31 { \"t\" { 0b 07 } 'x' }
+         a < 30 { \"t\" { 0b 07 } 'y' }",
+    ),
+    case(
+        "",
+        "3.4.2.2 4.3.2-3",
+        On::Both,
+        "an acknowledgement may have words for people",
+        "a joins kept
+         a > 82 { 0001 00 \"{F}\" 01 }
+         a < 90 { 0001 00 01 }
+         a > 32 { \"{T}\" 0001 00 'x' }
+         a <* 40 { 0001 } // 32 { [ .. ] =x < > 'x' }
+         a > 40 { =x 00 { 1f \"fine\" 26 \"a\" \"b\" } } // c000
+         a < d000
+         a drops
+         a rejoins
+         a quiet",
+    ),
+    case(
+        "",
+        "3.14.2-1 3.14.2.2",
+        On::Both,
+        "a DISCONNECT may have words for people, and no server to go to",
+        "a joins
+         a > e0 { 00 { 1f \"bye\" 26 \"a\" \"b\" } }
+         a closed
+         a joins
+         a > e0 { 00 { 1c \"elsewhere\" } }
+         a refused 81|82",
+    ),
 ];

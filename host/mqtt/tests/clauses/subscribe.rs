@@ -231,6 +231,29 @@ pub const CASES: &[Case] = &[
          a > 30 { [ 61*65534 ] % 'no' } // 30 { [ 61*65535 ] % 'yes' }
          a < 30 { [ 61*65535 ] % 'yes' }",
     ),
+    case(
+        "3.8.4-4 3.8.4-3",
+        "3.8.4-5 3.8.4-3",
+        On::Open,
+        "a filter that comes twice in a SUBSCRIBE is subscribed to as it comes last",
+        "a joins
+         a > 82 { 0001 % \"t\" 00 \"t\" 01 }
+         a < 90 { 0001 % 00 01 }
+         a > 32 { \"t\" 0001 % 'x' }
+         a <* 40 { 0001 } // 32 { \"t\" =p % 'x' }
+         a quiet",
+    ),
+    case(
+        "",
+        "3.8.2.1 3.10.2.1",
+        On::Both,
+        "SUBSCRIBE and UNSUBSCRIBE may have user properties",
+        "a joins
+         a > 82 { 0001 { 26 \"a\" \"b\" 26 \"a\" \"b\" } \"{F}\" 00 }
+         a < 90 { 0001 00 00 }
+         a > a2 { 0002 { 26 \"a\" \"b\" } \"{F}\" }
+         a < b0 { 0002 00 00 }",
+    ),
 ];
 
 /// Filters, topics, and whether they match: the examples of 4.7, and what is near them.
