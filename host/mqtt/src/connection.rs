@@ -37,6 +37,8 @@ use event::{Event, Events};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Identities are looked at again after this long, whatever happens: clocks may be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// Bytes that are said of why a connection ended, in the log and to the client.
+const MOST_SAID: usize = 500;
 /// Topics that a client may name by a number.
 const ALIASES: u16 = 64;
 /// Messages that a client of version 5 may have without an answer.
@@ -139,18 +141,14 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     };
     service.end();
     meter.disconnected();
+    let why = shortened(end.to_string());
     match end.is_unusual() {
-        true => {
-            tracing::warn!(%client, peer = %peer.address, why = %end, "client's connection closed")
-        }
-        false => {
-            tracing::info!(%client, peer = %peer.address, why = %end, "client's connection ended")
-        }
+        true => tracing::warn!(%client, peer = %peer.address, %why, "client's connection closed"),
+        false => tracing::info!(%client, peer = %peer.address, %why, "client's connection ended"),
     }
     if let Some(reason) = end.reason() {
-        let text = end.to_string();
         // A client that takes no packet of this size hears nothing.
-        let _ = encode::disconnect(link.output.tail(), link.peer, reason, Some(&text));
+        let _ = encode::disconnect(link.output.tail(), link.peer, reason, Some(&why));
     }
     if !matches!(end, End::Lost(_) | End::Client { .. }) {
         // It may be gone, or not listen.
@@ -159,6 +157,15 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     door.left(link.end(), matches!(end, End::Client { will: false }));
     drop(seat);
     let _ = timeout(LAST_WORDS, events.stream().shutdown()).await;
+}
+
+/// Cuts a text that may hold what a client wrote: names and topics can have 64 KiB.
+fn shortened(mut text: String) -> String {
+    if text.len() > MOST_SAID {
+        text.truncate(text.floor_char_boundary(MOST_SAID));
+        text.push('…');
+    }
+    text
 }
 
 enum Never {}

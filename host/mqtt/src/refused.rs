@@ -25,7 +25,7 @@ impl RefusedFilters {
     /// Writes the line, if there is something to say.
     pub(crate) fn log(self, client: &str) {
         if let Some((filter, why)) = self.first {
-            tracing::warn!(%client, filter, why, others = self.others, "subscription refused");
+            tracing::warn!(%client, filter, %why, others = self.others, "subscription refused");
         }
     }
 }

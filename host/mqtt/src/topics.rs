@@ -59,6 +59,8 @@ const LONGEST: u32 = 7 * 24 * 3_600;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Entries thrown away in one go.
 const EMPTIED: usize = 1_024;
+/// Bytes of a client id: it is a key of the store, and in each line of the log about its client.
+const CLIENT_ID: usize = 256;
 
 /// What the open topics work with.
 #[derive(Debug, Clone)]
@@ -326,6 +328,11 @@ impl Door for Topics {
             let topic = &will.topic;
             let why = format!("{prefix}: will for {topic:?}: no rule allows it");
             return Err(Refusal::said(Reason::NotAuthorized, why));
+        }
+        if hello.client_id.len() > CLIENT_ID {
+            let len = hello.client_id.len();
+            let why = format!("client id of {len} bytes, at most {CLIENT_ID} are taken");
+            return Err(Refusal::said(Reason::ClientIdentifierNotValid, why));
         }
         let (assigned, id) = match &*hello.client_id {
             "" => {

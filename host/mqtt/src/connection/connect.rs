@@ -12,7 +12,7 @@ use edge_store::Commit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{ALIASES, LAST_WORDS, RECEIVE_MAXIMUM};
+use super::{ALIASES, LAST_WORDS, RECEIVE_MAXIMUM, shortened};
 use crate::Reason;
 use crate::bell::Bell;
 use crate::door::{Admitted, Door, Refusal};
@@ -79,7 +79,8 @@ pub(super) async fn connect<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
         Err(refusal) => refusal,
     };
     shared.counts.refused.fetch_add(1, Ordering::Relaxed);
-    tracing::warn!(peer = %peer.address, why = %refusal, "connection refused");
+    let why = shortened(refusal.to_string());
+    tracing::warn!(peer = %peer.address, %why, "connection refused");
     let reason = match &refusal {
         Refusal::Packet(error) => error.reason(),
         Refusal::Said { reason, .. } => *reason,

@@ -216,3 +216,23 @@ async fn whoever_publishes_to_an_open_topic_that_no_rule_allows_is_closed_and_na
     let lines = lines::with(&["subscription refused", "curious", "$closed/#"]);
     assert_eq!(lines.len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_client_wrote_is_cut_in_the_log() {
+    lines::collect();
+    let world = World::new(Site::Open);
+    let long = "$closed/".to_owned() + &"\u{e9}".repeat(30_000);
+    for version in VERSIONS {
+        let mut client = enter(&world, world.hello(version, "bad")).await;
+        client.publish(1, &long, "x").await;
+        is_closed(&mut client).await;
+    }
+    let hello = Connect {
+        user_name: Some("\u{e9}".repeat(30_000).into()),
+        ..world.hello(Version::V5, "bad")
+    };
+    is_refused(&world, hello).await;
+    let all = lines::with(&[]);
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|line| line.len() < 1_000), "{all:?}");
+}

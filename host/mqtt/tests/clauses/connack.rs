@@ -99,4 +99,64 @@ pub const CASES: &[Case] = &[
          a > f0 { 18 00 }
          a refused 82",
     ),
+    case(
+        "",
+        "3.1.2.9 3.1.2-19",
+        On::Open,
+        "version 5 has passwords without a user name",
+        "a > 10 { \"MQTT\" 05 42 0000 00 \"d\" \"{PASSWORD}\" }
+         a < 20 { 00 00 < > }",
+    ),
+    case(
+        "3.1.2-1",
+        "",
+        On::Open,
+        "3.1, which has another name and level and is otherwise the same, is served",
+        "a > 10 { \"MQIsdp\" 03 02 0000 \"a\" }
+         a < 20020000
+         a quiet
+         b > 10 { \"MQIsdp\" 04 02 0000 \"b\" }
+         b < 20020001
+         b closed",
+    ),
+    case(
+        "",
+        "3.1.3.2 4.13.1-1 3.1.4-1",
+        On::Both,
+        "properties of a will that it cannot have are refused",
+        "a > 10 { \"MQTT\" 05 06 0000 00 \"{ID}\" { 23 0001 } \"t\" [ 00 ] }
+         a rejected 81|82 -
+         b > 10 { \"MQTT\" 05 06 0000 00 \"{ID}\" { 01 02 } \"t\" [ 00 ] }
+         b rejected 81|82 -
+         c > 10 { \"MQTT\" 05 06 0000 00 \"{ID}\" { 18 00000001 18 00000001 } \"t\" [ 00 ] }
+         c rejected 82 -
+         d > 10 { \"MQTT\" 05 06 0000 00 \"{ID}\" { 08 \"t/#\" } \"t\" [ 00 ] }
+         d rejected 81|82|90 -",
+    ),
+    case(
+        "",
+        "3.1.2.11.8 3.2.2.3.2",
+        On::Both,
+        "user properties are taken; a session expiry other than asked for is said",
+        "a > 10 { \"MQTT\" 05 c2 0000 { 26 \"a\" \"b\" 26 \"a\" \"b\" 11 00000064 } \"{ID}\" \"{USER}\" \"{PASSWORD}\" }
+         a < 20 { 00 00 < !11 > }",
+    ),
+    case(
+        "",
+        "3.2.2.3.2",
+        On::Open,
+        "no session of the open topics is kept for more than a week, which is said",
+        "a > 10 { \"MQTT\" 05 02 0000 { 11 ffffffff } \"a\" }
+         a < 20 { 00 00 < 11 00093a80 > }",
+    ),
+    case(
+        "3.1.3-9 3.2.2-4 3.2.2-5",
+        "3.1.3-8 3.2.2-6 3.2.2-7",
+        On::Open,
+        "client ids may have 256 bytes",
+        "a > 10 { \"MQTT\" ^(04) %(05) 02 0000 % [ 61*256 ] }
+         a < 20 { 00 00 %( < > ) }
+         b > 10 { \"MQTT\" ^(04) %(05) 02 0000 % [ 61*257 ] }
+         b rejected 85 02",
+    ),
 ];
