@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -251,7 +251,7 @@ impl Receiver {
     }
 }
 
-fn receiver(shared: &Shared, number: usize, receipts: &PathBuf) -> (usize, usize) {
+fn receiver(shared: &Shared, number: usize, receipts: &Path) -> (usize, usize) {
     let mut receiver = Receiver {
         name: format!("r{number}"),
         receipts: Receipts::create(receipts).unwrap(),
