@@ -22,6 +22,7 @@ mod body;
 mod connection;
 mod gateway;
 mod listener;
+mod prompt;
 mod rare;
 mod refusal;
 mod stream;

@@ -25,6 +25,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::connection::closed;
+use crate::prompt::Prompt;
 use crate::rare::Rare;
 use crate::stream::{BoxedStream, StreamHead};
 
@@ -282,7 +283,8 @@ async fn connection(shared: Arc<Shared>, accepted: Accepted, _permit: OwnedSemap
     }
     let Some(tls) = &shared.tls else {
         let peer = Peer::plain(address);
-        return shared.head.serve(Box::new(stream), peer).await;
+        let stream = Box::new(Prompt::new(stream));
+        return shared.head.serve(stream, peer).await;
     };
     let handshake = handshake(&shared, tls, stream, address);
     let done = timeout(shared.config.handshake_timeout, handshake).await;
@@ -306,7 +308,7 @@ async fn handshake(
     stream.peek(&mut [0]).await?;
     let permit = shared.handshakes.acquire().await;
     let _permit = permit.map_err(io::Error::other)?;
-    let stream = tls.accept(stream).await?;
+    let stream = tls.accept(Prompt::new(stream)).await?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = Peer::encrypted(address, certificates);
     Ok((Box::new(stream), peer))
