@@ -558,8 +558,17 @@ impl Link {
         }
     }
 
-    /// The connection ends; what is left is the session.
+    /// The connection ends; what is left is the session. What the client published before the end is
+    /// committed: many say what they have to say and go in one breath.
     pub(crate) fn end(mut self) -> Session {
+        if let Err(error) = self.commit_batch() {
+            tracing::warn!(client = %self.session.client, %error, "last messages not stored");
+            self.stuck = true;
+        }
+        if self.stuck {
+            // It was not acknowledged, and comes again if its QoS says so.
+            self.session.read_unreleased(&**self.hub.log());
+        }
         if let Err(error) = self.commit_progress() {
             tracing::warn!(client = %self.session.client, %error, "progress not stored");
         }

@@ -294,7 +294,8 @@ impl Session {
         }
     }
 
-    fn read_unreleased(&mut self, log: &dyn MessageLog) {
+    /// Reads which messages of QoS 2 came and are not released, as they are stored.
+    pub(crate) fn read_unreleased(&mut self, log: &dyn MessageLog) {
         let prefix = [UNRELEASED, self.client.as_bytes(), b"\0"].concat();
         let id = |key: &[u8]| {
             let bytes = key.strip_prefix(&*prefix)?.try_into().ok()?;

@@ -115,12 +115,14 @@ impl Client {
         let retained = self
             .broker
             .retain(&mut self.sender, &mut commit, &post, mapped, from, now);
+        if retained.is_err() {
+            forget(&mut link.session, &publish, new);
+        }
         let lsn = match retained {
             Ok(lsn) => lsn,
             Err(
                 PostError::Refused(SendRefusal::Full) | PostError::Store(CommitError::Full { .. }),
             ) => {
-                forget(&mut link.session, &publish, new);
                 link.park(publish);
                 return Ok(());
             }
@@ -329,7 +331,6 @@ impl Service for Client {
         let Some(plan) = self.plans.get(topic) else {
             return Ok(());
         };
-        let new = receive(&mut link.session, &publish, &mut link.commit);
         let staged = self.broker.stage(
             &mut self.sender,
             &mut link.commit,
@@ -340,12 +341,13 @@ impl Service for Client {
         let size = match staged {
             Ok(size) => size,
             Err(SendRefusal::Full) => {
-                forget(&mut link.session, &publish, new);
                 link.park(publish);
                 return Ok(());
             }
             Err(refusal) => return Err(refused(refusal)),
         };
+        // With the message or not at all: what is noted does not come again.
+        receive(&mut link.session, &publish, &mut link.commit);
         link.staged(size, publish.id.is_some());
         if let Some(reply) = reply(&publish) {
             link.reply(reply);

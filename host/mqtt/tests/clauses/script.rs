@@ -12,6 +12,7 @@
 //!   a refused 82       it is closed; version 5 is told with this reason (81|82: with one of these)
 //!   a rejected 85 02   its CONNECT is refused with this reason, 3.1.1 with this code (-: without CONNACK)
 //!   a rejected         likewise, in whatever words
+//!   a gone             it is closed, after whatever else
 //!   a drops            its connection is lost
 //!   a leaves           sends DISCONNECT, and is closed
 //!   clock 10           ten seconds pass on the clock of the hub
@@ -176,6 +177,16 @@ impl Stage {
                 }
             }
             (_, "closed") => return self.closed(name).await,
+            (_, "gone") => loop {
+                match self.client(name).hear().await {
+                    Heard::Frame(_) => {}
+                    Heard::Closed => {
+                        self.clients.remove(name);
+                        break;
+                    }
+                    Heard::Nothing => return Err("it was not closed".to_owned()),
+                }
+            },
             (_, "refused") => return self.refused(name, rest).await,
             (_, "rejected") => return self.rejected(name, rest).await,
             (_, "drops") => {

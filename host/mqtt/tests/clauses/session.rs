@@ -256,4 +256,69 @@ pub const CASES: &[Case] = &[
          a > e0 { 00 { 1c \"elsewhere\" } }
          a refused 81|82",
     ),
+    case(
+        "3.14.4 4.5.0-1",
+        "3.14.4 4.5.0-1",
+        On::Open,
+        "what came before a DISCONNECT in one go is published",
+        "b joins
+         b > 82 { 0001 % \"t\" 01 }
+         b < 90 { 0001 % 01 }
+         a joins
+         a > 30 { \"t\" % 'x' } // 32 { \"t\" 0001 % 'y' } // 34 { \"t\" 0002 % 'z' } // e000
+         a gone
+         b < 30 { \"t\" % 'x' }
+         b < 32 { \"t\" =y % 'y' }
+         b < 32 { \"t\" =z % 'z' }",
+    ),
+    case(
+        "4.3.3-2",
+        "4.3.3-10 4.13.1-1",
+        On::Open,
+        "a message of QoS 2 that came together with what ends the connection is published once",
+        "b joins
+         b > 82 { 0001 % \"t\" 00 }
+         b < 90 { 0001 % 00 }
+         a joins kept
+         a > 34 { \"t\" 0007 % 'x' } // 36 { \"t\" 0008 % 'y' }
+         a gone
+         a rejoins
+         a > 3c { \"t\" 0007 % 'x' }
+         a < 50 { 0007 }
+         a > 62 { 0007 }
+         a < 70 { 0007 }
+         b < 30 { \"t\" % 'x' }
+         b quiet",
+    ),
+    case(
+        "4.3.3-2",
+        "4.3.3-8 4.13.2-1",
+        On::Open,
+        "a message of QoS 2 that was refused is refused again, and not taken for one that came",
+        "a joins kept
+         a > 34 { \"t\" 0007 % 61*150000 }
+         a refused 95
+         a rejoins
+         a > 3c { \"t\" 0007 % 61*150000 }
+         a refused 95
+         a rejoins
+         a > 35 { \"t\" 0007 % 61*150000 }
+         a refused 95
+         a rejoins
+         a > 3d { \"t\" 0007 % 61*150000 }
+         a refused 95",
+    ),
+    case(
+        "3.14.4 4.5.0-1",
+        "3.14.4 4.5.0-1",
+        On::Both,
+        "what came before a DISCONNECT is there for whoever comes back",
+        "a joins kept
+         a > 82 { 0001 % \"{F}\" 01 }
+         a < 90 { 0001 % 01 }
+         a > 32 { \"{T}\" 0001 % 'x' } // e000
+         a gone
+         a rejoins
+         a < 32 { [ .. ] =x %( < > ) 'x' }",
+    ),
 ];
