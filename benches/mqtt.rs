@@ -6,6 +6,8 @@
 //! both. Nothing may be lost, and order is checked: a server that fails in either is named, and if it is
 //! ours the benchmark fails.
 
+#[path = "mqtt/hop.rs"]
+mod hop;
 #[path = "mqtt/load.rs"]
 mod load;
 #[path = "mqtt/servers.rs"]
@@ -50,6 +52,9 @@ const PLAIN: Load = Load {
     clean: true,
     transport: Transport::Plain,
 };
+
+/// The question of `mqtt/hop.rs`.
+const HOP: &str = "one module with Nagle's algorithm";
 
 /// Of clients that stay connected and silent.
 const IDLE: usize = 100;
@@ -306,6 +311,27 @@ fn ratios(bench: &Bench, case: &Case, servers: &[Server], all: &[Vec<Measured>])
     }
 }
 
+/// Messages through a module as Azure's SDKs make it, one after the other.
+fn hop(bench: &Bench, servers: &[Server]) -> bool {
+    let mut sound = true;
+    let messages = if bench.quick { 20 } else { 100 };
+    for server in servers {
+        let mut rates = Vec::new();
+        for repetition in 0..bench.repetitions(5) {
+            match hop::rate(server.address, &repetition.to_string(), messages) {
+                Ok(rate) => rates.push(rate),
+                Err(error) => {
+                    complain!("{HOP}: {} FAILED: {error}", server.name);
+                    sound &= server.name != "edge";
+                }
+            }
+        }
+        let name = format!("{HOP}: {}", server.name);
+        bench.figure(&name, "rate", "msg/s", &rates, Goal::None);
+    }
+    sound
+}
+
 /// Memory of the daemon while devices are connected in TLS and silent.
 fn idle(bench: &Bench) -> io::Result<()> {
     let server = servers::edge(Transport::Tls)?;
@@ -337,14 +363,18 @@ fn main() -> ExitCode {
     let bench = Bench::new("mqtt");
     let mut sound = true;
     for transport in [Transport::Plain, Transport::Tls] {
+        let hops = transport == Transport::Plain && bench.wants(HOP);
         let cases = CASES.iter().filter(|case| bench.wants(case.name));
         let cases: Vec<_> = cases
             .filter(|case| case.load.transport == transport)
             .collect();
-        if cases.is_empty() {
+        if cases.is_empty() && !hops {
             continue;
         }
         let servers = start(transport, &mut sound);
+        if hops {
+            sound &= hop(&bench, &servers);
+        }
         for case in cases {
             sound &= compare(&bench, case, &servers);
         }
