@@ -20,6 +20,7 @@ mod modules;
 mod mosquitto;
 mod namespace;
 mod paho;
+mod topics;
 mod world;
 
 use client::{Client, Sdk};
