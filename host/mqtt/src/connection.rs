@@ -197,9 +197,7 @@ impl Running<'_> {
         tokio::pin!(stopping);
         loop {
             link.flush_replies();
-            while let Some(publish) = link.unpark() {
-                service.publish(link, publish)?;
-            }
+            link.resume(|link, publish| service.publish(link, publish))?;
             let held_back = self.read(&mut events.input, link, service)?;
             link.commit_batch()?;
             let busy = service.control(link)?;

@@ -229,14 +229,28 @@ impl Link {
         self.parked.push_back(publish);
     }
 
-    /// The next publish that waited, if there is room now.
-    pub(crate) fn unpark(&mut self) -> Option<Publish> {
-        if self.stuck || self.parked.is_empty() || self.hub.pressure().is_high() {
-            return None;
+    /// Takes publishes that waited, in their order, as long as there is room.
+    pub(crate) fn resume(
+        &mut self,
+        mut take: impl FnMut(&mut Self, Publish) -> Result<(), Close>,
+    ) -> Result<(), Close> {
+        // Mostly there is none, and this is in the way of each message.
+        while !self.parked.is_empty() && !self.stuck && !self.hub.pressure().is_high() {
+            let Some(publish) = self.parked.pop_front() else {
+                break;
+            };
+            self.parked_bytes -= publish.body.len() + publish.topic.len();
+            // Those behind it do not hold up the one whose turn it is.
+            let mut behind = std::mem::take(&mut self.parked);
+            let taken = take(self, publish);
+            let waits_again = !self.parked.is_empty();
+            self.parked.append(&mut behind);
+            taken?;
+            if waits_again {
+                break;
+            }
         }
-        let publish = self.parked.pop_front()?;
-        self.parked_bytes -= publish.body.len() + publish.topic.len();
-        Some(publish)
+        Ok(())
     }
 
     /// Whether something waits for room in the store.
