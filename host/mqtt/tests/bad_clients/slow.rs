@@ -1,15 +1,16 @@
 //! Subscribers that do not read: what is for them waits in the store, and others get theirs.
 
-use edge_core::EndpointId;
+use edge_core::{ByteSize, EndpointId};
 use edge_mqtt::client::{self, Heard};
 use edge_mqtt::packet::{Packet, QoS, Version};
 use edge_store::MessageLog;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Client, id};
+use crate::gate::Gate;
 use crate::memory::Watermark;
 use crate::world::{Site, World};
-use crate::{anyone, enter, eventually, open, welcome};
+use crate::{anyone, enter, eventually, open, ping, welcome};
 
 /// Messages that are published.
 const MANY: u16 = 10_000;
@@ -145,5 +146,57 @@ async fn who_is_held_back_for_the_store_is_not_taken_for_silent() {
     for n in 1..=MORE {
         let expected = Heard::PubAck(client::ack(id(n)));
         assert_eq!(held.hear().await, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_the_store_waits_and_comes_in_order() {
+    const MORE: u16 = 1_000;
+    let room = ByteSize(256 << 10);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let world = World::over(Site::Open, Gate::with_room(room));
+        drop(subscriber(&world, QoS::AtLeastOnce, 64 << 10).await);
+        eventually("it sleeps", || world.status().asleep == 1).await;
+        let sender = enter(&world, world.hello(Version::V3, "sender")).await;
+        let (mut read, mut write) = tokio::io::split(sender.stream);
+        let sends = tokio::spawn(async move {
+            for n in 1..=MORE {
+                let mut out = bytes::BytesMut::new();
+                let mut publish = client::publish("t", Some(id(n)), format!("{n:01000}"));
+                publish.qos = qos;
+                client::encode(&mut out, Version::V3, &Packet::Publish(publish));
+                write.write_all(&out).await.expect("it is there");
+            }
+            write
+        });
+        // Others are served while it waits.
+        let mut good = anyone(&world, "good").await;
+        eventually("the store is full", || world.hub.pressure().is_high()).await;
+        for _ in 0..100 {
+            ping(&mut good).await;
+        }
+        assert!(waiting(&world) < u64::from(MORE));
+
+        // Somebody reads, and makes room.
+        let mut slow = world.hello(Version::V3, "slow");
+        slow.clean_start = false;
+        let mut slow = open(&world, slow, 64 << 10).await;
+        assert!(welcome(&mut slow).await);
+        for n in 1..=MORE {
+            let (_, body, packet, _) = slow.message().await;
+            assert_eq!(body.parse(), Ok(n));
+            let ack = client::ack(packet.expect("QoS 1"));
+            slow.send(&Packet::PubAck(ack)).await;
+        }
+        sends.await.expect("all is taken");
+        let mut answers = vec![0; usize::from(MORE) * 4];
+        read.read_exact(&mut answers)
+            .await
+            .expect("all is answered");
+        let kind = if qos == QoS::AtLeastOnce { 0x40 } else { 0x50 };
+        for (answer, n) in answers.chunks(4).zip(1..=MORE) {
+            let [high, low] = n.to_be_bytes();
+            assert_eq!(answer, [kind, 2, high, low]);
+        }
     }
 }

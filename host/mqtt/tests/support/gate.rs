@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use edge_core::{EndpointId, Priority};
+use edge_core::{ByteSize, EndpointId, Priority};
 use edge_store::{
     Commit, CommitError, DeadLetter, Delivery, Durable, LogMetrics, Lsn, MemoryLog, MessageLog,
     OnDurable, Pressure, QueueId, QueueStatus, Seq, Table, Visible,
@@ -29,6 +29,14 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
+    /// One that holds senders back when so many bytes wait.
+    pub fn with_room(room: ByteSize) -> Self {
+        Self {
+            inner: MemoryLog::new(room),
+            ..Self::default()
+        }
+    }
+
     fn held(&self) -> Option<Lsn> {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -94,7 +94,11 @@ fn open(hub: &Arc<Hub>, registry: &Arc<Registry>) -> Heads {
 
 impl World {
     pub fn new(site: Site) -> Self {
-        let log = Arc::new(Gate::default());
+        Self::over(site, Gate::default())
+    }
+
+    pub fn over(site: Site, log: Gate) -> Self {
+        let log = Arc::new(log);
         let clock = Arc::new(Stopped(AtomicU64::new(1_800_000_000_000_000_000)));
         let config = HubConfig {
             message_limit: MESSAGE,
