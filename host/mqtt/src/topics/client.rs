@@ -28,6 +28,8 @@ use crate::topic::{self, Filter};
 
 /// Topics whose plan is remembered.
 const PLANS: usize = 256;
+/// Bytes of those topics, which may have 64 KiB each.
+const PLAN_BYTES: usize = 256 << 10;
 /// Most subscriptions of a session.
 const SUBSCRIPTIONS: usize = 1_000;
 /// Most that they may cost in bytes of memory, by [`Subscribed::cost`]: names of many levels are dear.
@@ -44,6 +46,8 @@ pub(crate) struct Client {
     sender: Sender,
     rights: Rights,
     plans: HashMap<Box<str>, Plan>,
+    /// Bytes of their topics, at most.
+    plan_bytes: usize,
     /// Filters whose retained messages are to be sent, and the name that was sent last.
     kept: VecDeque<(String, Option<Box<str>>)>,
     subscriptions: Vec<Subscribed>,
@@ -74,6 +78,7 @@ impl Client {
             sender: hub.sender(sender_of(&hub, who)),
             rights: access.rights(who),
             plans: HashMap::new(),
+            plan_bytes: 0,
             kept: VecDeque::new(),
             subscriptions: session.stored.subscriptions.clone(),
             cost: session
@@ -321,9 +326,11 @@ impl Service for Client {
             .is_some_and(|plan| self.broker.is_current(plan));
         if !known {
             self.may_publish(topic)?;
-            if self.plans.len() >= PLANS {
+            if self.plans.len() >= PLANS || self.plan_bytes + topic.len() > PLAN_BYTES {
                 self.plans.clear();
+                self.plan_bytes = 0;
             }
+            self.plan_bytes += topic.len();
             let mapped = self.access.mapping(topic);
             let plan = self.broker.plan(topic, Some(self.place), mapped);
             self.plans.insert(topic.into(), plan);

@@ -1,5 +1,6 @@
 //! Clients that want more than is theirs: time, memory, connections.
 
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use edge_mqtt::Reason;
@@ -237,6 +238,23 @@ async fn subscriptions_of_one_client_are_bounded_in_number_and_in_what_they_cost
         assert!(memory.more() < 8 << 20, "{kind}: {} bytes", memory.more());
         ping(&mut good).await;
     }
+}
+
+#[tokio::test]
+async fn topics_of_64_kib_cost_what_their_aliases_cost() {
+    let world = World::new(Site::Open);
+    let mut greedy = anyone(&world, "greedy").await;
+    let memory = Watermark::set().await;
+    let topic = |n: u16| format!("{n}/{}", "x".repeat(60_000));
+    for n in 1..=1_000 {
+        let mut publish = edge_mqtt::client::publish(&topic(n), Some(id(n)), "x");
+        publish.alias = NonZeroU16::new(n).filter(|n| n.get() <= 64);
+        greedy.send(&Packet::Publish(publish)).await;
+        assert!(matches!(greedy.hear().await, Some(Heard::PubAck(_))));
+    }
+    // 64 aliases, of which CONNACK speaks, and little beside them.
+    let most = memory.most();
+    assert!(most < 64 * 61_000 + (2 << 20), "{most} bytes");
 }
 
 #[tokio::test]
