@@ -114,6 +114,32 @@ async fn a_slow_reader_is_still_heard() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_gives_way_to_its_next_connection_which_gets_all_of_it() {
+    let world = World::new(Site::Open);
+    let slow = subscriber(&world, QoS::AtLeastOnce, 4 << 10).await;
+    publish(&world).await;
+    // The one before is still there, and reads nothing.
+    let mut hello = world.hello(Version::V5, "slow");
+    hello.clean_start = false;
+    let mut next = open(&world, hello, 64 << 10).await;
+    assert!(welcome(&mut next).await);
+    let (mut repeats, mut news) = (0, 0);
+    for n in 0..MANY {
+        let (_, body, packet, dup) = next.message().await;
+        assert_eq!(body.parse(), Ok(n));
+        match dup {
+            true => repeats += 1,
+            false => news += 1,
+        }
+        assert!(!dup || news == 0, "what was sent before comes first");
+        let ack = client::ack(packet.expect("QoS 1"));
+        next.send(&Packet::PubAck(ack)).await;
+    }
+    assert!(repeats > 0 && repeats <= 1_000, "{repeats} repeats");
+    drop(slow);
+}
+
+#[tokio::test]
 async fn who_is_held_back_for_the_store_is_not_taken_for_silent() {
     const MORE: u16 = 6_000;
     let world = World::new(Site::Sdk);
