@@ -156,28 +156,9 @@ impl Sender {
         time_to_live: Option<Duration>,
         now: Timestamp,
     ) -> Result<(), SendRefusal> {
-        let size = self.check_size(&content, None)?;
-        let routing = self.hub.routing();
-        let index = remembered(
-            &mut self.outputs,
-            &self.identity,
-            None,
-            &routing,
-            &self.hub.meters,
-        )?;
-        let message = Message {
-            content,
-            origin: self.outputs[index].origin.clone(),
-            id: self.hub.next_id(),
-            enqueued: now,
-            hops: 0,
-        };
-        let asked = message.content.expiry();
-        let place = commit.message(message);
-        let ttl = time_to_live.or(routing.time_to_live);
-        commit.target(place, queue, earlier(ttl.map(|ttl| now.after(ttl)), asked));
-        self.outputs[index].meter.sizes.record(size, 1);
-        Ok(())
+        let ttl = time_to_live.or(self.hub.routing().time_to_live);
+        let expiry = earlier(ttl.map(|ttl| now.after(ttl)), content.expiry());
+        self.stage_to(commit, [queue], content, expiry, now)
     }
 
     /// Adds a message of the open topics to a commit: it goes to these queues, the subscribers', and past

@@ -212,6 +212,13 @@ impl Live {
         entry.is_some_and(|entry| Arc::ptr_eq(&entry.handle, handle))
     }
 
+    /// Has every connection look around.
+    pub(crate) fn ring_all(&self) {
+        for entry in self.lock().seated.values() {
+            entry.handle.bell.ring();
+        }
+    }
+
     /// Has every connection looked at again whose client begins with this identity, be it that of a module
     /// of it or one of several.
     pub(crate) fn recheck(&self, identity: &str) {

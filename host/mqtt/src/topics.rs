@@ -17,6 +17,8 @@
 //! - QoS 2 is taken from publishers, exactly once, and delivered with QoS 1.
 //! - A message waits two hours at most for a subscriber that sleeps, or as long as its sender says.
 //! - A full store holds publishers back; nothing is dropped for it.
+//! - A session whose queue grows past a limit is over, and its client told so when it comes or at once: it
+//!   must not take the room of all others.
 
 mod access;
 mod broker;
@@ -27,7 +29,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_core::{Identity, Timestamp};
+use edge_core::{ByteSize, Identity, Timestamp};
 use edge_hub::{Hub, Owner};
 use edge_identity::{Peer, Registry};
 use edge_store::{Commit, CommitError};
@@ -41,7 +43,7 @@ use crate::bell::Bell;
 use crate::connection;
 use crate::door::{Admitted, Door, HeadStatus, Refusal, Shared};
 use crate::encode::ConnAck;
-use crate::head::{HeadConfig, LOOK_AROUND, prove};
+use crate::head::{HeadConfig, prove};
 use crate::packet::{Connect, Version};
 use crate::session::{Kind, Session};
 
@@ -55,6 +57,8 @@ pub(crate) use message::StoredWill;
 /// A session outlives its connection by a week at most, or the queues of clients that never come again would
 /// fill the store.
 const LONGEST: u32 = 7 * 24 * 3_600;
+/// The keeper looks at least this often.
+const LOOK: Duration = Duration::from_secs(10);
 /// When the keeper tries again what the store did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Entries thrown away in one go.
@@ -77,6 +81,8 @@ pub struct TopicsConfig {
     pub rules: Vec<TopicRule>,
     /// What enters the hub.
     pub mappings: Vec<TopicMapping>,
+    /// What may wait for one session.
+    pub queue_limit: ByteSize,
 }
 
 /// See the head of this file.
@@ -84,6 +90,7 @@ pub struct TopicsConfig {
 pub struct Topics {
     shared: Shared,
     anonymous: bool,
+    queue_limit: ByteSize,
     access: Arc<Access>,
     broker: Arc<Broker>,
 }
@@ -132,6 +139,7 @@ impl Topics {
         Ok(Arc::new(Self {
             shared,
             anonymous: config.anonymous,
+            queue_limit: config.queue_limit,
             access: Arc::new(access),
             broker: Arc::new(broker),
         }))
@@ -161,7 +169,7 @@ impl Topics {
                 let wait = match head.keep_house() {
                     Ok(next) => {
                         let now = head.shared.hub.now();
-                        next.map_or(LOOK_AROUND, |at| at.since(now).min(LOOK_AROUND))
+                        next.map_or(LOOK, |at| at.since(now).min(LOOK))
                     }
                     Err(error) => {
                         tracing::warn!(%error, "sessions of the open topics are looked after later");
@@ -188,6 +196,19 @@ impl Topics {
         };
         let due = |session: &Session| session.will_due().is_some_and(|at| at <= now);
         let sessions = &self.shared.sessions;
+        if self.broker.find_greedy(self.queue_limit) {
+            // Those that are connected end themselves.
+            self.shared.live.ring_all();
+            let is_greedy = |session: &Session| {
+                let place = session.stored.place;
+                place.is_some_and(|place| self.broker.is_greedy(place))
+            };
+            for session in sessions.take_if(is_greedy) {
+                let limit = self.queue_limit;
+                tracing::warn!(client = %session.client, %limit, "session is over: more waits for it than [topics] queue-limit");
+                self.settle(session, true);
+            }
+        }
         for session in sessions.take_if(|s| s.is_over(now) || due(s) || is_gone(s)) {
             let over = session.is_over(now) || is_gone(&session);
             self.settle(session, over);

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use edge_core::{DeviceId, EndpointId, Identity, Priority};
+use edge_core::{ByteSize, DeviceId, EndpointId, Identity, Priority};
 use edge_hub::{Hub, HubConfig};
 use edge_identity::{Peer, PeerAddress, Registry};
 use edge_mqtt::client::{self, Heard};
@@ -23,6 +23,8 @@ use edge_store::{MemoryLog, MessageLog, Seq, Visible};
 use support::{Client, id};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+const QUEUE_LIMIT: ByteSize = ByteSize(64 << 10);
 
 struct World {
     log: Arc<MemoryLog>,
@@ -85,6 +87,7 @@ impl World {
                 topic: "plant/+/machines/{machine}".to_owned(),
                 output: None,
             }],
+            queue_limit: QUEUE_LIMIT,
         })
         .unwrap();
         let mut tasks = JoinSet::new();
@@ -311,6 +314,46 @@ async fn a_session_that_is_over_leaves_nothing_behind() {
     acknowledged(&mut sender, 20).await;
     client.send(&Packet::PingReq).await;
     assert_eq!(client.hear().await, Some(Heard::PingResp));
+}
+
+#[tokio::test]
+async fn a_session_for_which_too_much_waits_is_over_and_its_client_is_told() {
+    let world = World::new();
+    let (mut sleeper, _) = world.enter(kept(Version::V5, "sleeper")).await;
+    sleeper.subscribe(1, "free/#").await;
+    drop(sleeper);
+    let (mut idler, _) = world.enter(kept(Version::V5, "idler")).await;
+    idler.subscribe(1, "free/a").await;
+    let (mut reader, _) = world.enter(kept(Version::V5, "reader")).await;
+    reader.subscribe(1, "free/a").await;
+    let mut sender = world.anyone(Version::V5, "sender").await;
+    for n in 1..12 {
+        sender.publish(n, "free/a", &"x".repeat(8 << 10)).await;
+        acknowledged(&mut sender, n).await;
+        let (_, _, number, _) = reader.message().await;
+        reader
+            .send(&Packet::PubAck(client::ack(number.unwrap())))
+            .await;
+    }
+    // Somebody goes, and the keeper looks around.
+    drop(world.enter(kept(Version::V5, "nudge")).await);
+    loop {
+        match idler.hear().await {
+            Some(Heard::Publish { .. }) => {}
+            Some(Heard::Disconnect { reason, .. }) => {
+                assert_eq!(reason, Reason::QuotaExceeded);
+                break;
+            }
+            other => panic!("expected DISCONNECT: {other:?}"),
+        }
+    }
+    for name in ["sleeper", "idler"] {
+        let (_, present) = world.enter(kept(Version::V5, name)).await;
+        assert!(!present, "{name}");
+    }
+    reader.send(&Packet::PingReq).await;
+    assert_eq!(reader.hear().await, Some(Heard::PingResp));
+    eventually("their queues are emptied", || world.waiting() == 0).await;
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ impl OpenTopics {
             anonymous: settings.anonymous,
             rules: settings.rules.clone(),
             mappings: settings.mappings.clone(),
+            queue_limit: settings.queue_limit,
         })?;
         Ok(Arc::new(Self(topics)))
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use edge_core::ByteSize;
 use edge_mqtt::{TopicMapping, TopicRule};
 
 /// An address for this machine alone: a fresh device opens nothing to the network.
@@ -143,6 +144,13 @@ pub struct TopicSettings {
     pub rules: Vec<TopicRule>,
     /// What enters the hub as a message of the device that published it.
     pub mappings: Vec<TopicMapping>,
+    /// What may wait for one session; a session for which more waits is over.
+    pub queue_limit: ByteSize,
+}
+
+impl TopicSettings {
+    /// Two hours, which is the longest wait, of 70 messages of 256 bytes a second.
+    const QUEUE_LIMIT: ByteSize = ByteSize(128 << 20);
 }
 
 impl Default for TopicSettings {
@@ -153,6 +161,7 @@ impl Default for TopicSettings {
             anonymous: false,
             rules: Vec::new(),
             mappings: Vec::new(),
+            queue_limit: Self::QUEUE_LIMIT,
         }
     }
 }

@@ -95,6 +95,7 @@ keys! {
     "topics.listen" => topics.listen = addresses;
     "topics.tls" => topics.tls = yes_or_no;
     "topics.anonymous" => topics.anonymous = yes_or_no;
+    "topics.queue-limit" => topics.queue_limit = size(1 << 20, 1 << 40);
     "topics.rules" => topics.rules = topics::rules;
     "topics.mappings" => topics.mappings = topics::mappings;
     "metrics.listen" => metrics.listen = off_or(address);

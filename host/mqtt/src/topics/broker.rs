@@ -9,12 +9,12 @@
 //! A message is in the queues of all subscribers or of none. One that is retained is published and retained
 //! in one commit, under the lock of the retained names, so that who subscribes meanwhile gets it either way.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use edge_core::{Content, EndpointId, Priority, Timestamp, limits};
+use edge_core::{ByteSize, Content, EndpointId, Priority, Timestamp, limits};
 use edge_hub::{Hub, SendRefusal, Sender};
 use edge_store::{Commit, CommitError, Lsn, Put, QueueId, Table};
 use smallvec::SmallVec;
@@ -97,6 +97,10 @@ pub(super) struct Broker {
     generation: AtomicU64,
     places: Mutex<Places>,
     retained: Mutex<Kept>,
+    /// Places for which too much waits.
+    greedy: Mutex<HashSet<u32>>,
+    /// How many those are.
+    greed: AtomicUsize,
     /// There is something to do for the keeper.
     chores: Arc<Notify>,
 }
@@ -159,6 +163,8 @@ impl Broker {
             generation: AtomicU64::new(1),
             places: Mutex::default(),
             retained: Mutex::new(retained),
+            greedy: Mutex::default(),
+            greed: AtomicUsize::new(0),
             chores,
             hub,
         }
@@ -243,8 +249,36 @@ impl Broker {
                 tree.remove(&subscription.filter, &place);
             }
         });
+        self.greedy().remove(&place);
         self.places().dirty.push(place);
         self.chores.notify_one();
+    }
+
+    /// Looks for places for which more waits than this; whether there are any.
+    pub(super) fn find_greedy(&self, limit: ByteSize) -> bool {
+        let queues = self.hub.log().queues().into_iter();
+        let over = queues.filter(|queue| queue.bytes > limit.0);
+        let places: HashSet<_> = over
+            .filter_map(|queue| match queue.endpoint {
+                EndpointId::Session(place) => Some(place),
+                _ => None,
+            })
+            .collect();
+        // Those that nobody has any more are emptied already.
+        let dirty: HashSet<_> = self.places().dirty.iter().copied().collect();
+        let places: HashSet<_> = places.difference(&dirty).copied().collect();
+        self.greed.store(places.len(), Ordering::Relaxed);
+        *self.greedy() = places;
+        self.greed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether too much waited for a place when that was last looked at.
+    pub(super) fn is_greedy(&self, place: u32) -> bool {
+        self.greed.load(Ordering::Relaxed) > 0 && self.greedy().contains(&place)
+    }
+
+    fn greedy(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.greedy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place that is to be emptied.

@@ -412,6 +412,12 @@ impl Service for Client {
 
     /// Sends what is retained under new subscriptions, some at a time.
     fn control(&mut self, link: &mut Link) -> Result<bool, Close> {
+        if self.broker.is_greedy(self.place) {
+            // It ends with the connection.
+            link.session.stored.expiry = 0;
+            let why = "more waits for the session than [topics] queue-limit: it is over";
+            return Err(Close::refused(Reason::QuotaExceeded, why));
+        }
         let Some((filter, after)) = self.kept.pop_front() else {
             return Ok(false);
         };

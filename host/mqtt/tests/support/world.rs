@@ -86,6 +86,7 @@ fn open(hub: &Arc<Hub>, registry: &Arc<Registry>) -> Heads {
         anonymous: true,
         rules: vec![rule("$anonymous"), rule("*")],
         mappings: Vec::new(),
+        queue_limit: edge_core::ByteSize(u64::MAX),
     });
     let open = topics.expect("rules");
     tokio::spawn(open.keep());
