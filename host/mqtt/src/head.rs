@@ -23,7 +23,7 @@ use crate::sdk::Sdk;
 use crate::session::{Kind, Session, Sessions};
 
 /// A head looks after its sessions at least this often.
-pub(crate) const LOOK_AROUND: Duration = Duration::from_secs(60);
+const LOOK_AROUND: Duration = Duration::from_secs(60);
 
 /// What a head works with.
 #[derive(Debug, Clone)]

@@ -1,13 +1,14 @@
 //! The MQTT head: 3.1.1 and 5 for modules, devices, and open topics.
 //!
 //! ```text
-//! bytes ──► packet::Decoder ──► Packet ──► session ──► encode::… ──► bytes
-//!                                            │
-//!                       azure: the SDKs' topics │ bag: their properties
-//!                       topic, tree: open topics and what subscribes to them
+//! stream ──► connection ──► packet::Decoder ──► Service ──► link ──► the hub's commit ──► encode ──► stream
+//!                │                                 │ sdk: topics of Azure's SDKs (azure, bag)
+//!                └ door: who may come in           │ topics: open topics (topic, tree)
+//!                  (head: SDKs, topics: open)      session, window: what outlives the connection
 //! ```
 //!
-//! The modules here do no I/O and know no clock: what one connection says and hears, and what names mean.
+//! The daemon opens a [`Head`] and, where open topics are served, [`Topics`], and hands them streams. What is
+//! public beside them does no I/O and knows no clock: packets, and what names mean.
 
 pub mod azure;
 pub mod bag;

@@ -222,12 +222,12 @@ impl Topics {
         Ok(next.map(|at| at.max(now.after(AGAIN / 10))))
     }
 
-    /// Publishes the will of a session, if it has one, and forgets or keeps the session, all at once.
-    /// What the store does not take now is tried again by the keeper.
-    fn settle(&self, mut session: Session, over: bool) {
-        let now = self.shared.hub.now();
+    /// Publishes the will of a session, if it has one, and forgets or keeps the session, all at once. False:
+    /// the store does not take it now, and the keeper tries again.
+    fn settle(&self, mut session: Session, over: bool) -> bool {
+        let hub = &self.shared.hub;
         if session.stored.left.is_none() {
-            session.leave(now);
+            session.leave(hub.now());
         }
         let will = session.stored.will.take();
         let mut commit = Commit::new();
@@ -235,33 +235,31 @@ impl Topics {
             true => session.stage_removal(&mut commit),
             false => session.stage_state(&mut commit),
         }
-        let done = match &will {
+        let published = match &will {
             Some(will) => self.publish_will(will, &mut commit),
-            None => self
-                .shared
-                .hub
-                .commit(&mut commit)
-                .map_err(PostError::Store)
-                .map(drop),
+            None => Ok(()),
         };
-        match done {
-            Ok(()) => {}
-            Err(
-                error @ (PostError::Store(_) | PostError::Refused(edge_hub::SendRefusal::Full)),
-            ) => {
-                tracing::warn!(client = %session.client, %error, "will and end of a session are put off");
-                session.stored.will = will;
-                self.shared.sessions.keep(session);
-                return;
-            }
-            Err(error) => {
+        let published = match published {
+            Err(error) if !error.is_passing() => {
+                // It can never be published; the session goes its way without it.
                 tracing::warn!(client = %session.client, %error, "will not published");
+                Ok(())
             }
+            published => published,
+        };
+        // What a published will took along is stored with it, and this commit is empty.
+        let done = published.and_then(|()| Ok(hub.commit(&mut commit).map(drop)?));
+        if let Err(error) = done {
+            tracing::warn!(client = %session.client, %error, "will and end of a session are put off");
+            session.stored.will = will;
+            self.shared.sessions.keep(session);
+            return false;
         }
         match over {
             true => self.forget(&session),
             false => self.shared.sessions.keep(session),
         }
+        true
     }
 
     /// Publishes a will, with what else the commit holds.
@@ -384,8 +382,11 @@ impl Door for Topics {
             Some(session) if !hello.clean_start && !session.is_over(now) => (session, true),
             known => {
                 // The end of a session is the end of its will's delay [MQTT-3.1.3-9].
-                if let Some(known) = known {
-                    self.settle(known, true);
+                if let Some(known) = known
+                    && !self.settle(known, true)
+                {
+                    let why = "the store has no room to end the session before";
+                    return Err(Refusal::said(Reason::ServerUnavailable, why));
                 }
                 let mut session = Session::new(Kind::Open, admitted.client.clone());
                 let place = self.broker.take_place().ok_or_else(|| {
@@ -427,7 +428,9 @@ impl Door for Topics {
         session.leave(now);
         let over = session.is_over(now);
         match over || session.will_due().is_some_and(|at| at <= now) {
-            true => self.settle(session, over),
+            true => {
+                self.settle(session, over);
+            }
             false => {
                 self.shared.sessions.put(session);
                 self.shared.chores.notify_one();

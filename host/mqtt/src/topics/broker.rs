@@ -128,6 +128,13 @@ pub(super) enum PostError {
     Store(#[from] CommitError),
 }
 
+impl PostError {
+    /// Whether it may go when tried again.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Refused(SendRefusal::Full) | Self::Store(_))
+    }
+}
+
 impl Broker {
     /// Reads what is retained. Sessions are made known with [`restore`](Self::restore), and then
     /// [`begin`](Self::begin) says that these were all.
