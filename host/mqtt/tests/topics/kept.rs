@@ -4,7 +4,7 @@ use edge_mqtt::Reason;
 use edge_mqtt::client::{self, Heard};
 use edge_mqtt::packet::{Connect, Disconnect, Packet, Version};
 
-use super::world::{World, acknowledged, eventually, kept, retained, will};
+use super::world::{World, acknowledged, kept, retained, will};
 
 #[tokio::test]
 async fn a_new_subscriber_gets_what_is_retained_until_it_is_cleared_also_over_a_crash() {
