@@ -3,8 +3,9 @@
 use edge_mqtt::Reason;
 use edge_mqtt::client::{self, Heard};
 use edge_mqtt::packet::{Connect, Disconnect, Packet, Version};
+use edge_store::{MessageLog, Table};
 
-use super::world::{World, acknowledged, kept, retained, will};
+use super::world::{World, acknowledged, eventually, kept, retained, will};
 
 #[tokio::test]
 async fn a_new_subscriber_gets_what_is_retained_until_it_is_cleared_also_over_a_crash() {
@@ -109,4 +110,17 @@ async fn wills_of_those_who_were_connected_are_published_after_a_crash() {
         .await;
     client.send(&Packet::PingReq).await;
     assert_eq!(client.hear().await, Some(Heard::PingResp));
+}
+
+#[tokio::test]
+async fn a_will_that_is_too_large_does_not_keep_its_session_in_the_store() {
+    let world = World::new();
+    let mut hello = client::connect(Version::V5, "lost");
+    hello.will = will("free/wills/lost", 0);
+    hello.will.as_mut().unwrap().body = vec![b'x'; 65_535].into();
+    let (lost, _) = world.enter(hello).await;
+    let stored = || world.log.keys(Table::Sessions, b"o\0", None, 10).len();
+    assert_eq!(stored(), 1);
+    drop(lost);
+    eventually("it is forgotten", || stored() == 0).await;
 }

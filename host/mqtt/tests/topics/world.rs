@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 use super::support::{Client, id};
 
+/// Less than the longest will, which has 65 535 bytes, with its topic.
+const MESSAGE_LIMIT: ByteSize = ByteSize(64 << 10);
 const QUEUE_LIMIT: ByteSize = ByteSize(64 << 10);
 
 pub struct World {
@@ -40,10 +42,11 @@ impl World {
 
     /// The same, with another rule for what those without identity may subscribe.
     pub fn with_rule(log: Arc<MemoryLog>, free: &str) -> Self {
-        let hub = Hub::new(
-            HubConfig::new(DeviceId::new("gateway").unwrap()),
-            log.clone(),
-        );
+        let config = HubConfig {
+            message_limit: MESSAGE_LIMIT,
+            ..HubConfig::new(DeviceId::new("gateway").unwrap())
+        };
+        let hub = Hub::new(config, log.clone());
         let text =
             r#"FROM /messages WHERE machine = '7' INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
         let entry = RouteEntry {
