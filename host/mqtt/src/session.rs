@@ -256,13 +256,12 @@ impl Session {
         self.outlives() || self.stored.will.is_some()
     }
 
-    /// Notes that a message of QoS 2 came; false if it had come before.
-    pub(crate) fn receive(&mut self, id: PacketId, commit: &mut Commit) -> bool {
-        let new = self.unreleased.insert(id);
-        if new && self.outlives() {
+    /// Notes that a message of QoS 2 came.
+    pub(crate) fn receive(&mut self, id: PacketId, commit: &mut Commit) {
+        self.unreleased.insert(id);
+        if self.outlives() {
             commit.put(self.unreleased_put(id, Some(Bytes::new())));
         }
-        new
     }
 
     /// Whether a message of QoS 2 came and is not released.

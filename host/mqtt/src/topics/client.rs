@@ -114,14 +114,14 @@ impl Client {
         }
         let mapped = self.access.mapping(&publish.topic);
         let mut commit = Commit::new();
-        let new = receive(&mut link.session, &publish, &mut commit);
+        receive(&mut link.session, &publish, &mut commit);
         let from = Some(self.place);
         let post = post(&publish);
         let retained = self
             .broker
             .retain(&mut self.sender, &mut commit, &post, mapped, from, now);
         if retained.is_err() {
-            forget(&mut link.session, &publish, new);
+            forget(&mut link.session, &publish);
         }
         let lsn = match retained {
             Ok(lsn) => lsn,
@@ -257,17 +257,16 @@ fn post(publish: &Publish) -> Post<'_> {
     }
 }
 
-/// Notes a message of QoS 2; whether it is a new one.
-fn receive(session: &mut Session, publish: &Publish, commit: &mut Commit) -> bool {
-    match (publish.qos, publish.id) {
-        (QoS::ExactlyOnce, Some(id)) => session.receive(id, commit),
-        _ => true,
+/// Notes a message of QoS 2, which is a new one.
+fn receive(session: &mut Session, publish: &Publish, commit: &mut Commit) {
+    if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.id) {
+        session.receive(id, commit);
     }
 }
 
 /// It was not taken after all.
-fn forget(session: &mut Session, publish: &Publish, new: bool) {
-    if let (QoS::ExactlyOnce, Some(id), true) = (publish.qos, publish.id, new) {
+fn forget(session: &mut Session, publish: &Publish) {
+    if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.id) {
         session.release(id, &mut Commit::new());
     }
 }
