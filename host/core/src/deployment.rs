@@ -4,6 +4,7 @@
 //! document; nothing here knows about JSON.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,11 +84,71 @@ pub enum RestartPolicy {
 pub enum ModuleKind {
     /// A Wasm component.
     Wasm(WasmSpec),
-    /// A container; what is in it is the container runtime's to read.
-    Container {
-        /// The image reference.
-        image: String,
-    },
+    /// A container.
+    Container(ContainerSpec),
+}
+
+/// A container, and what its engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// The image reference; a digest that is pinned is a part of it.
+    pub image: String,
+    /// `createOptions`: the JSON text of an object with keys sorted at every level and numbers as they
+    /// were written. The body of the engine's create call, as far as the deployment gives it.
+    pub options: String,
+    /// When the image is fetched.
+    pub pull: PullPolicy,
+    /// For the registry that the image comes from.
+    pub credentials: Option<RegistryCredentials>,
+}
+
+impl ContainerSpec {
+    /// A container of which no more is said than its image.
+    pub fn new(image: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            options: "{}".to_owned(),
+            pull: PullPolicy::default(),
+            credentials: None,
+        }
+    }
+
+    /// Whether a container that was made from the one is what the other asks for: how its image gets
+    /// here does not show in it.
+    pub fn same_build(&self, other: &Self) -> bool {
+        self.image == other.image && self.options == other.options
+    }
+}
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Each time that a container is made.
+    #[default]
+    OnCreate,
+    /// When it is not there.
+    IfAbsent,
+    /// Not at all: it must be there.
+    Never,
+}
+
+/// What a registry asks for. Not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistryCredentials {
+    /// The registry: a host, with a port where it needs one.
+    pub address: String,
+    /// Who.
+    pub username: String,
+    /// The secret.
+    pub password: String,
+}
+
+impl fmt::Debug for RegistryCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryCredentials")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A component and the sandbox around it.

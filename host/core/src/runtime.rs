@@ -47,7 +47,7 @@ impl RuntimeKind {
     pub fn of(spec: &ModuleSpec) -> Self {
         match spec.kind {
             ModuleKind::Wasm(_) => Self::Wasm,
-            ModuleKind::Container { .. } => Self::Container,
+            ModuleKind::Container(_) => Self::Container,
         }
     }
 

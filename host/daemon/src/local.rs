@@ -185,7 +185,7 @@ impl LocalDevice {
         let mut modules = config.deployment.modules;
         let fresh = |module: &ModuleSpec| match &module.kind {
             ModuleKind::Wasm(wasm) => wasm.options.mode == InstanceMode::PerMessage,
-            ModuleKind::Container { .. } => false,
+            ModuleKind::Container(_) => false,
         };
         let allocation = if modules.iter().any(fresh) {
             Allocation::Pooling {
@@ -272,9 +272,10 @@ impl LocalDevice {
     fn prepare(&self, spec: &ModuleSpec) -> Result<Result<Arc<Prepared>, String>, LoadError> {
         let wasm = match &spec.kind {
             ModuleKind::Wasm(wasm) => wasm,
-            ModuleKind::Container { image } => {
+            ModuleKind::Container(container) => {
                 return Ok(Err(format!(
-                    "it is a container ({image}), and only Wasm components run here"
+                    "it is a container ({}), and only Wasm components run here",
+                    container.image
                 )));
             }
         };
@@ -331,7 +332,7 @@ impl LocalDevice {
                 ComponentRef::File(path) => Some((spec.id.clone(), self.base.join(path))),
                 ComponentRef::Registry(_) => None,
             },
-            ModuleKind::Container { .. } => None,
+            ModuleKind::Container(_) => None,
         };
         self.specs.iter().filter_map(file).collect()
     }

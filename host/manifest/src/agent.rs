@@ -1,11 +1,11 @@
 //! `$edgeAgent`: which modules run.
 
-use edge_core::deployment::ModuleSpec;
+use edge_core::deployment::{ModuleKind, ModuleSpec, RegistryCredentials};
 
 use crate::checker::Checker;
 use crate::flatten::Desired;
 use crate::json::{Member, Node, Value, get};
-use crate::{module, version};
+use crate::{image, module, version};
 
 /// Minor of the newest schema version.
 const NEWEST: u32 = 1;
@@ -43,9 +43,10 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
             None
         }
     };
-    if let Some(member) = get(fields, "runtime") {
-        runtime(checker, &member.node);
-    }
+    let credentials = match get(fields, "runtime") {
+        Some(member) => runtime(checker, &member.node),
+        None => Vec::new(),
+    };
     if let Some(member) = get(fields, "systemModules") {
         system_modules(checker, member);
     }
@@ -58,6 +59,15 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
         modules
             .specs
             .extend(module::read(checker, member, minor.unwrap_or(NEWEST)));
+    }
+    for spec in &mut modules.specs {
+        if let ModuleKind::Container(container) = &mut spec.kind {
+            let registry = image::registry(&container.image);
+            let known = credentials
+                .iter()
+                .find(|known| image::registry_of_address(&known.address) == registry);
+            container.credentials = known.cloned();
+        }
     }
     modules
 }
@@ -80,8 +90,8 @@ fn system_modules(checker: &mut Checker, member: &Member) {
     }
 }
 
-/// The container engine's part. Credentials are checked and never shown.
-fn runtime(checker: &mut Checker, node: &Node) {
+/// The container engine's part: the credentials of registries, which are never shown.
+fn runtime(checker: &mut Checker, node: &Node) -> Vec<RegistryCredentials> {
     let fields = checker.object(node).unwrap_or_default();
     checker.known(fields, &["type", "settings"]);
     if let Some(member) = get(fields, "type") {
@@ -89,7 +99,7 @@ fn runtime(checker: &mut Checker, node: &Node) {
     }
     let Some(settings) = get(fields, "settings").and_then(|member| checker.object(&member.node))
     else {
-        return;
+        return Vec::new();
     };
     checker.known(
         settings,
@@ -103,8 +113,9 @@ fn runtime(checker: &mut Checker, node: &Node) {
         }
     }
     let Some(credentials) = get(settings, "registryCredentials") else {
-        return;
+        return Vec::new();
     };
+    let mut known = Vec::new();
     let registries = checker.object(&credentials.node).unwrap_or_default();
     for registry in registries {
         let fields = checker.object(&registry.node).unwrap_or_default();
@@ -118,8 +129,20 @@ fn runtime(checker: &mut Checker, node: &Node) {
                 None => checker.missing(registry.node.start, key),
             }
         }
+        let text = |key| match get(fields, key).map(|member| &member.node.value) {
+            Some(Value::String(text)) => Some(text.trim().to_owned()),
+            _ => None,
+        };
+        // What is missing has been said.
+        if let (Some(address), Some(username), Some(password)) =
+            (text("address"), text("username"), text("password"))
+        {
+            known.push(RegistryCredentials {
+                address,
+                username,
+                password,
+            });
+        }
     }
-    if !registries.is_empty() {
-        checker.warn(credentials.at, "credentials of registries are not yet used");
-    }
+    known
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::checker::Checker;
 use crate::json::{Member, Node, Value, get};
+use crate::twin::write_string;
 
 const KEY: &str = "createOptions";
 
@@ -51,6 +52,51 @@ pub(crate) fn read(checker: &mut Checker, settings: &[Member]) -> Option<Rc<Node
         _ => {
             checker.unexpected(&options, "an object, or a string with the JSON text of one");
             None
+        }
+    }
+}
+
+/// The options as they are compared and passed on: keys sorted at every level, numbers as written.
+pub(crate) fn text(options: &Node) -> String {
+    let mut out = String::new();
+    write(options, &mut out);
+    out
+}
+
+fn write(node: &Node, out: &mut String) {
+    let list =
+        |out: &mut String, open, close, parts: &mut dyn Iterator<Item = (Option<&str>, &Node)>| {
+            out.push(open);
+            for (index, (key, node)) in parts.enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                if let Some(key) = key {
+                    write_string(key, out);
+                    out.push(':');
+                }
+                write(node, out);
+            }
+            out.push(close);
+        };
+    match &node.value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Number(text) => out.push_str(text),
+        Value::String(text) => write_string(text, out),
+        Value::Array(elements) => {
+            list(
+                out,
+                '[',
+                ']',
+                &mut elements.iter().map(|element| (None, element)),
+            );
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by(|a, b| a.key.cmp(&b.key));
+            let mut members = members.iter().map(|m| (Some(m.key.as_str()), &m.node));
+            list(out, '{', '}', &mut members);
         }
     }
 }

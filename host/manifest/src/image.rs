@@ -80,6 +80,27 @@ pub(crate) fn container(checker: &mut Checker, at: usize, settings: &[Member]) -
     })
 }
 
+/// The registry that engines take for an image that names none.
+const HUB: &str = "docker.io";
+
+/// The registry that an image comes from.
+pub(crate) fn registry(image: &str) -> &str {
+    match image.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':', '$']) || host == "localhost" => host,
+        _ => HUB,
+    }
+}
+
+/// The registry that credentials are for, as [`registry`] names it: engines' tools also write its address
+/// as a URL.
+pub(crate) fn registry_of_address(address: &str) -> &str {
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    match address.split('/').next().unwrap_or_default() {
+        "" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => HUB,
+        host => host,
+    }
+}
+
 fn text<'n>(
     checker: &mut Checker,
     at: usize,
@@ -245,6 +266,22 @@ fn check_host(host: &str) -> Result<(), Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_and_credentials_meet_at_the_registry() {
+        for (image, address) in [
+            ("cam:1", "docker.io"),
+            ("library/cam", "https://index.docker.io/v1/"),
+            ("r.example:5000/a/cam", "r.example:5000"),
+            ("localhost/cam", "http://localhost"),
+        ] {
+            assert_eq!(registry(image), registry_of_address(address), "{image}");
+        }
+        assert_ne!(
+            registry("r.example/cam"),
+            registry_of_address("r.example:5000")
+        );
+    }
 
     #[test]
     fn references_are_told_from_other_text() {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use edge_core::ModuleId;
-use edge_core::deployment::{DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy};
+use edge_core::deployment::{
+    ContainerSpec, DesiredStatus, ModuleKind, ModuleSpec, PullPolicy, RestartPolicy,
+};
 
 use crate::checker::Checker;
 use crate::create_options;
@@ -30,13 +32,6 @@ const KNOWN: &[&str] = &[
 enum Type {
     Docker,
     Wasm,
-}
-
-/// When an image is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pull {
-    OnCreate,
-    Never,
 }
 
 /// Reads a module. `None` means that an error has been reported; also a module that comes back may
@@ -82,18 +77,25 @@ pub(crate) fn read(
         ];
         checker.choice(node, &choices)
     });
-    if let Some(node) = field("imagePullPolicy") {
-        let pull = checker.choice(
-            node,
-            &[("on-create", Pull::OnCreate), ("never", Pull::Never)],
-        );
-        if (kind, pull) == (Some(Type::Wasm), Some(Pull::Never)) {
+    let pull = field("imagePullPolicy").and_then(|node| {
+        let choices = [
+            ("on-create", PullPolicy::OnCreate),
+            ("if-absent", PullPolicy::IfAbsent),
+            ("never", PullPolicy::Never),
+        ];
+        let pull = checker.choice(node, &choices);
+        if let (Some(Type::Wasm), Some(pull @ (PullPolicy::Never | PullPolicy::IfAbsent))) =
+            (kind, pull)
+        {
+            let word = choices.iter().find(|(_, choice)| *choice == pull);
+            let word = word.map_or("", |(word, _)| *word);
             checker.warn(
                 node.start,
-                "imagePullPolicy never is not yet used for components",
+                format!("imagePullPolicy {word} is not yet used for components"),
             );
         }
-    }
+        pull
+    });
     let startup_order = get(fields, "startupOrder").and_then(|order| {
         if schema_minor < 1 {
             checker.warn_hint(
@@ -117,7 +119,10 @@ pub(crate) fn read(
     let (kind, (at, settings)) = (kind?, settings?);
     let (default_restart, kind) = match kind {
         // What IoT Edge does when it is told nothing.
-        Type::Docker => (RestartPolicy::OnUnhealthy, container(checker, at, settings)),
+        Type::Docker => (
+            RestartPolicy::OnUnhealthy,
+            container(checker, at, settings, pull.unwrap_or_default()),
+        ),
         Type::Wasm => (RestartPolicy::default(), wasm::read(checker, at, settings)),
     };
     Some(ModuleSpec {
@@ -177,7 +182,12 @@ fn environment(checker: &mut Checker, node: &Node) -> BTreeMap<String, String> {
     env
 }
 
-fn container(checker: &mut Checker, at: usize, settings: &[Member]) -> Option<ModuleKind> {
+fn container(
+    checker: &mut Checker,
+    at: usize,
+    settings: &[Member],
+    pull: PullPolicy,
+) -> Option<ModuleKind> {
     for member in settings {
         if !matches!(member.key.as_str(), "image" | "digest")
             && !create_options::is_piece(&member.key)
@@ -186,7 +196,11 @@ fn container(checker: &mut Checker, at: usize, settings: &[Member]) -> Option<Mo
         }
     }
     // What is in them is the container engine's to judge.
-    create_options::read(checker, settings);
+    let options = create_options::read(checker, settings);
     let image = image::container(checker, at, settings)?;
-    Some(ModuleKind::Container { image })
+    Some(ModuleKind::Container(ContainerSpec {
+        options: options.map_or("{}".to_owned(), |options| create_options::text(&options)),
+        pull,
+        ..ContainerSpec::new(image)
+    }))
 }

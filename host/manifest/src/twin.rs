@@ -150,6 +150,7 @@ pub(crate) fn check_name(checker: &mut Checker, at: usize, what: &str, name: &st
     false
 }
 
-fn write_string(text: &str, out: &mut String) {
+/// Appends text as a JSON string.
+pub(crate) fn write_string(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use edge_core::deployment::{
-    ComponentRef, DesiredStatus, InstanceMode, ModuleKind, ModuleSpec, RestartPolicy, WasmOptions,
-    WasmSpec,
+    ComponentRef, ContainerSpec, DesiredStatus, InstanceMode, ModuleKind, ModuleSpec, PullPolicy,
+    RestartPolicy, WasmOptions, WasmSpec,
 };
 use edge_core::{ByteSize, ModuleId, Priority, limits};
 use edge_manifest::{Read, ReadOptions, Severity, read, render};
@@ -39,7 +39,7 @@ fn module<'d>(read: &'d Read, name: &str) -> &'d ModuleSpec {
 fn wasm<'d>(read: &'d Read, name: &str) -> &'d WasmSpec {
     match &module(read, name).kind {
         ModuleKind::Wasm(spec) => spec,
-        ModuleKind::Container { .. } => panic!("{name} is a component"),
+        ModuleKind::Container(_) => panic!("{name} is a component"),
     }
 }
 
@@ -61,9 +61,7 @@ fn a_manifest_of_containers_is_taken_as_it_is() {
     let image = "mcr.microsoft.com/azureiotedge-simulated-temperature-sensor:1.5";
     assert_eq!(
         sensor.kind,
-        ModuleKind::Container {
-            image: image.into()
-        }
+        ModuleKind::Container(ContainerSpec::new(image))
     );
     let routes = &read.deployment.routes;
     assert_eq!(routes[0].name, "sensorToFilter");
@@ -212,9 +210,7 @@ fn without_a_hub_there_are_no_routes() {
     assert_eq!(read.deployment.time_to_live, Some(limits::TIME_TO_LIVE));
     assert_eq!(
         module(&read, "cam").kind,
-        ModuleKind::Container {
-            image: "cam:3".into()
-        }
+        ModuleKind::Container(ContainerSpec::new("cam:3"))
     );
 }
 
@@ -226,7 +222,10 @@ fn a_containers_digest_becomes_part_of_its_image() {
             "cam": {{"type": "docker", "settings": {{"image": "r.example/cam:3", "digest": "{digest}"}}}}}}}}}}}}}}"#,
     ));
     let image = format!("r.example/cam:3@{digest}");
-    assert_eq!(module(&read, "cam").kind, ModuleKind::Container { image });
+    assert_eq!(
+        module(&read, "cam").kind,
+        ModuleKind::Container(ContainerSpec::new(image))
+    );
 }
 
 #[test]
@@ -242,4 +241,35 @@ fn notes_and_warnings_do_not_refuse_a_manifest() {
             .all(|w| w.severity == Severity::Warning)
     );
     assert_eq!(read.warnings.len(), 2);
+}
+
+#[test]
+fn a_container_has_its_options_whole_and_sorted_its_pull_policy_and_its_registrys_credentials() {
+    let read = accept(
+        r#"{"modulesContent": {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1",
+        "runtime": {"type": "docker", "settings": {"registryCredentials": {
+            "a": {"address": "r.example", "username": "u", "password": "secret"}}}},
+        "modules": {
+            "cam": {"type": "docker", "imagePullPolicy": "if-absent", "settings": {"image": "r.example/cam:3",
+                "createOptions": "{\"Zeta\": [1.0, {\"b\": null, \"a\": true}], ",
+                "createOptions01": "\"HostConfig\": {\"Unheard\": \"\\u00e9\\n\"}}"}},
+            "hub": {"type": "docker", "settings": {"image": "hub"}}}}}}}"#,
+    );
+    let container = |name| match &module(&read, name).kind {
+        ModuleKind::Container(container) => container,
+        ModuleKind::Wasm(_) => panic!("{name} is a container"),
+    };
+    let cam = container("cam");
+    assert_eq!(
+        cam.options,
+        r#"{"HostConfig":{"Unheard":"é\n"},"Zeta":[1.0,{"a":true,"b":null}]}"#
+    );
+    assert_eq!(cam.pull, PullPolicy::IfAbsent);
+    let credentials = cam.credentials.as_ref().unwrap();
+    assert_eq!(
+        (&*credentials.username, &*credentials.password),
+        ("u", "secret")
+    );
+    assert!(!format!("{cam:?}").contains("secret"));
+    assert_eq!(*container("hub"), ContainerSpec::new("hub"));
 }

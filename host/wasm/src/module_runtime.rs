@@ -333,8 +333,8 @@ fn prepare(runtime: &WasmRuntime, module: DesiredModule) -> Result<Arc<Prepared>
     let refused = |why: String| RuntimeError::refused(&spec.id, Step::Prepare, why);
     let wasm = match &spec.kind {
         ModuleKind::Wasm(wasm) => wasm,
-        ModuleKind::Container { image } => {
-            return Err(refused(format!("it is a container ({image})")));
+        ModuleKind::Container(container) => {
+            return Err(refused(format!("it is a container ({})", container.image)));
         }
     };
     let Some(component) = &resolved.component else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use edge_core::ModuleId;
 use edge_core::deployment::{
-    ComponentRef, DesiredStatus, ModuleKind, ModuleSpec, WasmOptions, WasmSpec,
+    ComponentRef, ContainerSpec, DesiredStatus, ModuleKind, ModuleSpec, WasmOptions, WasmSpec,
 };
 use edge_core::runtime::Resolved;
 
@@ -35,9 +35,7 @@ fn wasm() -> DesiredModule {
 
 fn container() -> DesiredModule {
     let mut module = wasm();
-    module.spec.kind = ModuleKind::Container {
-        image: "r.example/m:1".to_owned(),
-    };
+    module.spec.kind = ModuleKind::Container(ContainerSpec::new("r.example/m:1"));
     module
 }
 
@@ -149,12 +147,10 @@ fn every_difference_leads_to_its_commands() {
     let env = |spec: &mut ModuleSpec| drop(spec.env.insert("K".to_owned(), "v".to_owned()));
     let memory = |spec: &mut ModuleSpec| match &mut spec.kind {
         ModuleKind::Wasm(wasm) => wasm.options.memory.0 *= 2,
-        ModuleKind::Container { .. } => {}
+        ModuleKind::Container(_) => {}
     };
     let image = |spec: &mut ModuleSpec| {
-        spec.kind = ModuleKind::Container {
-            image: "r.example/m:2".to_owned(),
-        };
+        spec.kind = ModuleKind::Container(ContainerSpec::new("r.example/m:2"));
     };
     let none = Current::default;
     let update = [Prepare, Stop, Remove, Start];

@@ -184,7 +184,7 @@ fn code(outcome: &Outcome) -> Option<i32> {
 
 fn image(module: &DesiredModule) -> String {
     match &module.spec.kind {
-        ModuleKind::Container { image } => image.clone(),
+        ModuleKind::Container(container) => container.image.clone(),
         ModuleKind::Wasm(wasm) => match &wasm.image {
             ComponentRef::File(path) => format!("file:{}", path.display()),
             ComponentRef::Registry(image) => image.clone(),

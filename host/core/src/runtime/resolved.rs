@@ -44,7 +44,7 @@ impl DesiredModule {
         a.id == b.id
             && a.version == b.version
             && a.env == b.env
-            && a.kind == b.kind
+            && same_kind(&a.kind, &b.kind)
             && self.resolved.component == other.resolved.component
             && (self.resolved.base == other.resolved.base || !self.has_relative_paths())
     }
@@ -56,8 +56,15 @@ impl DesiredModule {
                 let grants = &wasm.options.grants;
                 grants.dirs.iter().any(|dir| dir.host.is_relative())
             }
-            ModuleKind::Container { .. } => false,
+            ModuleKind::Container(_) => false,
         }
+    }
+}
+
+fn same_kind(a: &ModuleKind, b: &ModuleKind) -> bool {
+    match (a, b) {
+        (ModuleKind::Container(a), ModuleKind::Container(b)) => a.same_build(b),
+        (a, b) => a == b,
     }
 }
 
@@ -67,7 +74,8 @@ mod tests {
 
     use super::*;
     use crate::deployment::{
-        ComponentRef, DesiredStatus, DirGrant, RestartPolicy, WasmOptions, WasmSpec,
+        ComponentRef, ContainerSpec, DesiredStatus, DirGrant, PullPolicy, RestartPolicy,
+        WasmOptions, WasmSpec,
     };
 
     fn module(dir: Option<&str>) -> DesiredModule {
@@ -106,6 +114,24 @@ mod tests {
         other.spec.startup_order = 7;
         other.resolved.base = "/home/b".into();
         assert!(one.same_build(&other));
+    }
+
+    #[test]
+    fn how_an_image_gets_here_makes_no_other_build_and_its_options_do() {
+        let mut one = module(None);
+        one.spec.kind = ModuleKind::Container(ContainerSpec::new("r.example/cam:1"));
+        let with = |change: fn(&mut ContainerSpec)| {
+            let mut other = one.clone();
+            if let ModuleKind::Container(container) = &mut other.spec.kind {
+                change(container);
+            }
+            other
+        };
+        assert!(one.same_build(&with(|container| container.pull = PullPolicy::Never)));
+        assert!(!one.same_build(&with(
+            |container| container.options = r#"{"Tty":true}"#.into()
+        )));
+        assert!(!one.same_build(&with(|container| container.image.push('0'))));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use edge_core::deployment::{
-    DesiredStatus, DirGrant, ModuleSpec, RestartPolicy, WasmOptions, WasmSpec,
+    ContainerSpec, DesiredStatus, DirGrant, ModuleSpec, RestartPolicy, WasmOptions, WasmSpec,
 };
 use edge_core::runtime::Resolved;
 use edge_core::{ByteSize, Digest, EndpointId, Identity, MessageBuilder, Priority};
@@ -274,9 +274,7 @@ async fn what_the_deployment_must_change_is_refused_and_what_may_come_is_transie
         }),
         ("container", {
             let mut module = filter();
-            module.spec.kind = ModuleKind::Container {
-                image: "r.example/filter:1".to_owned(),
-            };
+            module.spec.kind = ModuleKind::Container(ContainerSpec::new("r.example/filter:1"));
             module
         }),
     ];

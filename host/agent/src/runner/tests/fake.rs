@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use edge_core::deployment::{
-    ComponentRef, DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy, WasmOptions, WasmSpec,
+    ComponentRef, ContainerSpec, DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy, WasmOptions,
+    WasmSpec,
 };
 use edge_core::runtime::{
     Adopted, BoxFuture, DesiredModule, EventSink, ListError, ModuleEvent, ModuleRuntime, Outcome,
@@ -367,9 +368,7 @@ pub(super) fn wasm(name: &str) -> DesiredModule {
 /// A container that is always restarted.
 pub(super) fn container(name: &str) -> DesiredModule {
     let mut module = wasm(name);
-    module.spec.kind = ModuleKind::Container {
-        image: "r.example/m:1".to_owned(),
-    };
+    module.spec.kind = ModuleKind::Container(ContainerSpec::new("r.example/m:1"));
     module
 }
 
