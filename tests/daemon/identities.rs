@@ -169,7 +169,7 @@ fn modules_of_a_deployment_have_identities_for_as_long_as_they_are_in_it() {
     daemon.again();
     let again = daemon.json("identity show press-7/filter");
     assert_eq!(again["generation"], generation);
-    let socket = daemon.data().join("workload/filter.sock");
+    let socket = daemon.data().join("workload/filter/sock");
     assert!(socket.exists());
     // What was made by hand stays, whether it was deployed meanwhile or not.
     daemon.apply(&Manifest::new().module("other", "filter", json!({})));

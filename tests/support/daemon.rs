@@ -222,6 +222,15 @@ impl Manifest {
         self
     }
 
+    /// A container with `createOptions`.
+    pub fn container(mut self, name: &str, image: &str, options: Value) -> Self {
+        self.modules[name] = json!({
+            "type": "docker", "version": "1.0", "status": "running", "restartPolicy": "always",
+            "settings": {"image": image, "createOptions": options.to_string()},
+        });
+        self
+    }
+
     /// One more key of a module.
     pub fn key(mut self, module: &str, key: &str, value: Value) -> Self {
         self.modules[module][key] = value;

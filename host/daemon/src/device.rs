@@ -18,6 +18,7 @@
 mod apply;
 mod certificates;
 mod components;
+mod containers;
 mod identities;
 mod letters;
 mod logs;
@@ -221,7 +222,19 @@ impl Device {
         let path = data.path().join("components");
         let components =
             Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
-        let agent = Agent::start(modules::runtimes(&runtime), AgentConfig::default());
+        let containers = containers::runtime(
+            settings,
+            containers::ContainerHost {
+                registry: registry.clone(),
+                device: hub.device().clone(),
+                hub_name: settings.device.hub_name.clone(),
+                hostname: settings.hostname(),
+                folders: sockets.folders().clone(),
+                logs: logs.clone(),
+            },
+        );
+        let runtimes = modules::runtimes(&runtime, containers);
+        let agent = Agent::start(runtimes, AgentConfig::default());
         let device = Arc::new(Self {
             started: hub.now(),
             hub,

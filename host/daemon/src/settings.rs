@@ -57,6 +57,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// `[wasm]`.
     pub wasm: WasmSettings,
+    /// `[containers]`.
+    pub containers: ContainerSettings,
     /// `[upstream]`.
     pub upstream: UpstreamSettings,
 }
@@ -227,6 +229,34 @@ pub enum Cache {
     At(PathBuf),
     /// Nowhere: each start compiles them anew.
     Off,
+}
+
+/// `[containers]`: the engine that runs them, and what they may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSettings {
+    /// The engine's socket; none: no containers run here.
+    pub socket: Option<PathBuf>,
+    /// The network of containers that name none.
+    pub network: String,
+    /// What containers may ask for.
+    pub allow: Vec<edge_moby::Allow>,
+}
+
+impl ContainerSettings {
+    /// Where Docker listens; Podman's service can.
+    const SOCKET: &str = "/var/run/docker.sock";
+    /// The seed system's, so that containers of its manifests find each other by name.
+    const NETWORK: &str = "azure-iot-edge";
+}
+
+impl Default for ContainerSettings {
+    fn default() -> Self {
+        Self {
+            socket: Some(Self::SOCKET.into()),
+            network: Self::NETWORK.to_owned(),
+            allow: Vec::new(),
+        }
+    }
 }
 
 /// `[upstream]`: the parent.

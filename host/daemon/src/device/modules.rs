@@ -5,14 +5,23 @@ use std::sync::{Arc, PoisonError};
 use edge_agent::AgentStatus;
 use edge_core::ModuleId;
 use edge_core::runtime::ModuleRuntime;
+use edge_moby::Moby;
 use edge_wasm::WasmRuntime;
 
 use super::Device;
 use crate::api::types::{ModuleInfo, Modules};
 
 /// What runs modules, for the agent.
-pub(super) fn runtimes(runtime: &Arc<WasmRuntime>) -> Vec<Arc<dyn ModuleRuntime>> {
-    vec![Arc::new(edge_wasm::WasmModuleRuntime::new(runtime.clone()))]
+pub(super) fn runtimes(
+    runtime: &Arc<WasmRuntime>,
+    containers: Option<Moby>,
+) -> Vec<Arc<dyn ModuleRuntime>> {
+    let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone());
+    let mut runtimes: Vec<Arc<dyn ModuleRuntime>> = vec![Arc::new(wasm)];
+    if let Some(containers) = containers {
+        runtimes.push(Arc::new(containers));
+    }
+    runtimes
 }
 
 impl Device {

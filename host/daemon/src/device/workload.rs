@@ -24,8 +24,28 @@ use tracing::{info, warn};
 use super::Device;
 use crate::settings::WorkloadSettings;
 
-/// Letters of a module's name that are in its socket's: a socket's path has room for some 100 bytes.
+/// Letters of a module's name that are in its folder's: a socket's path has room for some 100 bytes.
 const NAME: usize = 32;
+
+/// The name of a module's socket in its folder.
+pub(super) const SOCKET: &str = "sock";
+
+/// The folders of modules' sockets, one for each: a container gets its own and no other.
+#[derive(Debug, Clone)]
+pub(super) struct Folders(PathBuf);
+
+impl Folders {
+    fn of(&self, module: &ModuleId) -> PathBuf {
+        self.0.join(folder_name(module))
+    }
+
+    /// Makes the folder of a module if it is missing.
+    pub(super) fn make(&self, module: &ModuleId) -> io::Result<PathBuf> {
+        let folder = self.of(module);
+        make(&folder)?;
+        Ok(folder)
+    }
+}
 
 /// The sockets there are.
 #[derive(Debug)]
@@ -33,7 +53,7 @@ pub(super) struct Sockets {
     server: WorkloadServer,
     registry: Arc<Registry>,
     device: DeviceId,
-    dir: PathBuf,
+    folders: Folders,
     mode: u32,
     group: Option<u32>,
     open: Mutex<HashMap<ModuleId, WorkloadSocket>>,
@@ -78,7 +98,7 @@ impl Sockets {
             }),
             registry,
             device,
-            dir,
+            folders: Folders(dir),
             mode: settings.mode,
             group,
             open: Mutex::default(),
@@ -88,7 +108,12 @@ impl Sockets {
 
     /// Where a module's socket is.
     fn path(&self, module: &ModuleId) -> PathBuf {
-        self.dir.join(file_name(module))
+        self.folders.of(module).join(SOCKET)
+    }
+
+    /// The folders of the sockets.
+    pub(super) fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// Opens what is missing, and closes what nobody is to use any more.
@@ -103,7 +128,12 @@ impl Sockets {
             })
             .collect();
         // Dropped, a socket takes nothing more and its file goes.
-        open.retain(|module, _| modules.contains(module));
+        let gone = open.extract_if(|module, _| !modules.contains(module));
+        for (module, socket) in gone {
+            drop(socket);
+            // What somebody put into it stays, and so does it.
+            let _ = fs::remove_dir(self.folders.of(&module));
+        }
         for module in modules {
             if open.contains_key(&module) {
                 continue;
@@ -125,6 +155,7 @@ impl Sockets {
         module: &ModuleId,
     ) -> Result<WorkloadSocket, Box<dyn std::error::Error + Send + Sync>> {
         let path = self.path(module);
+        self.folders.make(module)?;
         let socket = self.server.open(&path, module, self.mode)?;
         if let Some(group) = self.group {
             chown(&path, None, Some(group))?;
@@ -133,16 +164,29 @@ impl Sockets {
     }
 }
 
-/// Makes the folder, which others may pass through but not list, and takes away sockets that are in it.
-fn prepare(dir: &Path) -> io::Result<()> {
+/// Makes a folder that others may pass through but not list.
+fn make(dir: &Path) -> io::Result<()> {
     if !dir.is_dir() {
         DirBuilder::new().recursive(true).mode(0o711).create(dir)?;
         // Whatever the umask: the socket's own mode says who may use it.
         fs::set_permissions(dir, Permissions::from_mode(0o711))?;
     }
+    Ok(())
+}
+
+/// Makes the folder of folders, and takes away sockets that are in it and in them. The folders stay: what
+/// still runs has them mounted.
+fn prepare(dir: &Path) -> io::Result<()> {
+    make(dir)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_type()?.is_socket() {
+        if entry.file_type()?.is_dir() {
+            let socket = entry.path().join(SOCKET);
+            match fs::symlink_metadata(&socket) {
+                Ok(found) if found.file_type().is_socket() => fs::remove_file(socket)?,
+                _ => {}
+            }
+        } else if entry.file_type()?.is_socket() {
             fs::remove_file(entry.path())?;
         }
     }
@@ -151,11 +195,11 @@ fn prepare(dir: &Path) -> io::Result<()> {
 
 /// A name that is the same in a path and in a `unix://` URI, whoever takes that apart: Python decodes its
 /// path and Node does not (client-contract section 3). Names that cannot be, or are long, end in a hash.
-fn file_name(module: &ModuleId) -> String {
+fn folder_name(module: &ModuleId) -> String {
     let name = module.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
     if name.len() <= NAME && name.chars().all(plain) && !name.starts_with('.') {
-        return format!("{name}.sock");
+        return name.to_owned();
     }
     let letters = name.chars().filter(|c| plain(*c) && *c != '.').take(NAME);
     let letters: String = letters.collect();
@@ -165,7 +209,7 @@ fn file_name(module: &ModuleId) -> String {
         .take(4)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("{letters}-{hash}.sock")
+    format!("{letters}-{hash}")
 }
 
 impl Device {
@@ -217,9 +261,9 @@ mod tests {
 
     #[test]
     fn names_of_sockets_are_the_same_in_a_path_and_a_uri_and_differ() {
-        let name = |module: &str| file_name(&ModuleId::new(module).expect("an id"));
-        assert_eq!(name("filter"), "filter.sock");
-        assert_eq!(name("$edgeAgent"), "$edgeAgent.sock");
+        let name = |module: &str| folder_name(&ModuleId::new(module).expect("an id"));
+        assert_eq!(name("filter"), "filter");
+        assert_eq!(name("$edgeAgent"), "$edgeAgent");
         let odd = [
             "a%b",
             "a?b",
@@ -230,7 +274,7 @@ mod tests {
         ];
         let names: Vec<_> = odd.iter().map(|module| name(module)).collect();
         for (at, name) in names.iter().enumerate() {
-            assert!(name.len() <= NAME + 14, "{name}");
+            assert!(name.len() <= NAME + 9, "{name}");
             assert!(
                 !name.contains(['%', '?', '#', '/']) && !name.starts_with('.'),
                 "{name}"

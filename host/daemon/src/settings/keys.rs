@@ -14,7 +14,8 @@ use toml::de::DeValue;
 use super::{Cache, RootMessages, Settings, UpstreamKind, WhenFull};
 use values::{
     MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
-    mode, off_or, one_of, path, size, some, span, span_of, text, text_owned, wrong, yes_or_no,
+    mode, off_or, one_of, path, size, some, span, span_of, text, text_owned, unix_socket, wrong,
+    yes_or_no,
 };
 
 pub(super) use values::{found, nearest};
@@ -104,6 +105,9 @@ keys! {
         let at = off_or(absolute)(value)?;
         Ok::<_, Wrongs>(at.map_or(Cache::Off, Cache::At))
     };
+    "containers.socket" => containers.socket = off_or(unix_socket);
+    "containers.network" => containers.network = text_owned;
+    "containers.allow" => containers.allow = list(one_of(edge_moby::Allow::WORDS));
     "upstream.kind" => upstream.kind = one_of(&[("none", UpstreamKind::None)]);
     "upstream.messages" => upstream.messages = one_of(&[
         ("keep", RootMessages::Keep),

@@ -230,6 +230,17 @@ pub(super) fn addresses(value: &Value<'_>) -> Result<Vec<SocketAddr>, Wrongs> {
     }
 }
 
+/// `unix://` and a path; the path alone will do.
+pub(super) fn unix_socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    match path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err(format!(
+            "expected \"unix:///path/of/a/socket\" or \"off\", found {text:?}"
+        )),
+    }
+}
+
 pub(super) fn off_or<T>(
     read: impl Fn(&str) -> Result<T, String>,
 ) -> impl Fn(&Value<'_>) -> Result<Option<T>, Wrongs> {

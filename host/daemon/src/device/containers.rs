@@ -1,0 +1,81 @@
+//! What containers find around them: the variables of a module, its workload socket, the way to the hub.
+//!
+//! The folder of a module's socket is mounted rather than the socket, which is another file after each start
+//! of the daemon; it is a folder of its own, or a module could act as its neighbour.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use edge_core::{DeviceId, Identity, ModuleId};
+use edge_identity::{ModuleEnvironment, Registry};
+use edge_moby::{Host, Moby, MobyConfig, Stream, Surroundings};
+use edge_wasm::{Level, LogSink as _};
+
+use super::logs::Logs;
+use super::workload::{Folders, SOCKET};
+use crate::settings::Settings;
+
+/// Where a container finds the folder of its workload socket.
+const WORKLOAD: &str = "/run/edge/workload";
+
+/// The daemon, as containers see it.
+#[derive(Debug)]
+pub(super) struct ContainerHost {
+    pub(super) registry: Arc<Registry>,
+    pub(super) device: DeviceId,
+    pub(super) hub_name: String,
+    pub(super) hostname: String,
+    pub(super) folders: Folders,
+    pub(super) logs: Arc<Logs>,
+}
+
+/// What runs containers; none where settings say so. Must be called within a tokio runtime.
+pub(super) fn runtime(settings: &Settings, host: ContainerHost) -> Option<Moby> {
+    let containers = &settings.containers;
+    let config = MobyConfig {
+        socket: containers.socket.clone()?,
+        network: containers.network.clone(),
+        allow: containers.allow.iter().copied().collect(),
+        device: host.device.clone(),
+    };
+    let tokio = tokio::runtime::Handle::current();
+    Some(Moby::new(config, Arc::new(host), tokio))
+}
+
+impl Host for ContainerHost {
+    fn surroundings(&self, module: &ModuleId) -> Result<Surroundings, String> {
+        let identity = Identity::Module(self.device.clone(), module.clone());
+        let entry = self.registry.get(&identity);
+        let entry = entry.ok_or_else(|| format!("{identity} has no identity yet"))?;
+        let folder = self.folders.make(module).map_err(|error| {
+            format!("cannot make the folder of its workload socket: {error}; see [workload] dir")
+        })?;
+        let environment = edge_identity::module_environment(&ModuleEnvironment {
+            hub: &self.hub_name,
+            gateway: &self.hostname,
+            parent: None,
+            device: &self.device,
+            module,
+            generation: entry.generation,
+            workload: &format!("unix://{WORKLOAD}/{SOCKET}"),
+        });
+        // In a container these would be the container itself.
+        let here = self.hostname == "localhost" || self.hostname.parse::<IpAddr>().is_ok();
+        Ok(Surroundings {
+            environment: environment
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            mounts: vec![(folder, WORKLOAD.to_owned())],
+            hostname: (!here).then(|| self.hostname.clone()),
+        })
+    }
+
+    fn line(&self, module: &ModuleId, stream: Stream, line: &str) {
+        let level = match stream {
+            Stream::Out => Level::Info,
+            Stream::Err => Level::Warn,
+        };
+        self.logs.line(module, level, "", line);
+    }
+}

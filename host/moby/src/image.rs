@@ -1,0 +1,321 @@
+//! From an image's name to the id of what is on this machine: fetched, and compared with its pin.
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::models::ImageInspect;
+use bollard::query_parameters::CreateImageOptions;
+use edge_core::deployment::{ContainerSpec, PullPolicy, RegistryCredentials};
+use edge_core::{Digest, ModuleId};
+use futures_util::StreamExt as _;
+use tracing::{debug, info, warn};
+
+use crate::engine::{Engine, EngineError};
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImageError {
+    /// It is not what the deployment pins.
+    #[error(
+        "image {image} is not what the deployment pins: expected digest {expected}, found {found}; \
+         it was changed, or the pin is for another build"
+    )]
+    Digest {
+        image: String,
+        expected: Digest,
+        found: String,
+    },
+    /// The registry has nothing of this digest.
+    #[error(
+        "nothing with digest {expected} is at {image}: {why}; correct the digest, or push the image"
+    )]
+    NoSuchDigest {
+        image: String,
+        expected: Digest,
+        why: String,
+    },
+    /// The parent's registry.
+    #[error("image {0} comes by way of a parent ($upstream), and this device has none")]
+    Upstream(String),
+    /// It is not here, and may not be fetched.
+    #[error(
+        "image {0} is not on this machine and imagePullPolicy is never: load it, or let it be fetched"
+    )]
+    Absent(String),
+    /// It could not be fetched.
+    #[error("cannot fetch image {image}: {why}")]
+    Pull {
+        image: String,
+        #[source]
+        why: EngineError,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine names an image in a way that is not known.
+    #[error("the container engine gives image {image} the id {id:?}, which is no digest")]
+    Id { image: String, id: String },
+}
+
+impl ImageError {
+    /// Whether the deployment has to change.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest { .. } | Self::NoSuchDigest { .. } | Self::Upstream(_)
+        )
+    }
+}
+
+/// The parts of a reference that the manifest's reader has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reference<'i> {
+    name: &'i str,
+    tag: &'i str,
+    digest: Option<Digest>,
+}
+
+impl<'i> Reference<'i> {
+    fn of(image: &'i str) -> Self {
+        let (rest, digest) = match image.split_once('@') {
+            Some((rest, digest)) => (rest, digest.parse().ok()),
+            None => (image, None),
+        };
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (rest, "latest"),
+        };
+        Self { name, tag, digest }
+    }
+
+    fn tagged(&self) -> String {
+        format!("{}:{}", self.name, self.tag)
+    }
+}
+
+/// Brings an image here if that is wanted, and gives its id.
+pub(crate) async fn resolve(
+    engine: &Engine,
+    module: &ModuleId,
+    container: &ContainerSpec,
+) -> Result<Digest, ImageError> {
+    let image = &container.image;
+    if image.starts_with("$upstream") {
+        return Err(ImageError::Upstream(image.clone()));
+    }
+    let docker = engine.docker().await?;
+    let reference = Reference::of(image);
+    let local = find(engine, &docker, &reference).await?;
+    let known = local
+        .as_ref()
+        .is_some_and(|local| pinned_is(&reference, local));
+    let fetch = match container.pull {
+        PullPolicy::Never => false,
+        PullPolicy::IfAbsent => local.is_none() || reference.digest.is_some() && !known,
+        // What is pinned cannot have changed.
+        PullPolicy::OnCreate => !(known && reference.digest.is_some()),
+    };
+    let found = match fetch {
+        false => local.ok_or_else(|| ImageError::Absent(image.clone()))?,
+        true => match pull(
+            engine,
+            &docker,
+            module,
+            &reference,
+            container.credentials.as_ref(),
+        )
+        .await
+        {
+            Ok(()) => {
+                let found = find(engine, &docker, &reference).await?;
+                found.ok_or_else(|| ImageError::Absent(image.clone()))?
+            }
+            Err(why) => match (local, reference.digest) {
+                // A device goes on with what it has while it has no network.
+                (Some(local), None) => {
+                    warn!(%module, image, error = %why, "image not fetched: the one that is here is used");
+                    local
+                }
+                (_, Some(expected)) if why.is_not_found() => {
+                    return Err(ImageError::NoSuchDigest {
+                        image: image.clone(),
+                        expected,
+                        why: why.to_string(),
+                    });
+                }
+                _ => {
+                    return Err(ImageError::Pull {
+                        image: image.clone(),
+                        why,
+                    });
+                }
+            },
+        },
+    };
+    if let Some(expected) = reference.digest
+        && !pinned_is(&reference, &found)
+    {
+        return Err(ImageError::Digest {
+            image: image.clone(),
+            expected,
+            found: digests(&found),
+        });
+    }
+    let id = found.id.unwrap_or_default();
+    id.parse().map_err(|_| ImageError::Id {
+        image: image.clone(),
+        id,
+    })
+}
+
+/// Whether an image that was made from `image` and has this id is what the reference pins; without a pin
+/// it always is.
+pub(crate) async fn is_pinned(engine: &Engine, image: &str, id: &str) -> Result<bool, EngineError> {
+    let reference = Reference::of(image);
+    if reference.digest.is_none() {
+        return Ok(true);
+    }
+    let docker = engine.docker().await?;
+    match inspect(engine, &docker, id).await? {
+        Some(found) => Ok(pinned_is(&reference, &found)),
+        None => Ok(false),
+    }
+}
+
+/// What is here by that name: the pinned one before the tagged one.
+async fn find(
+    engine: &Engine,
+    docker: &Docker,
+    reference: &Reference<'_>,
+) -> Result<Option<ImageInspect>, EngineError> {
+    if let Some(digest) = reference.digest {
+        let name = format!("{}@{digest}", reference.name);
+        if let Some(found) = inspect(engine, docker, &name).await? {
+            return Ok(Some(found));
+        }
+    }
+    inspect(engine, docker, &reference.tagged()).await
+}
+
+async fn inspect(
+    engine: &Engine,
+    docker: &Docker,
+    name: &str,
+) -> Result<Option<ImageInspect>, EngineError> {
+    match docker
+        .inspect_image(name)
+        .await
+        .map_err(|error| engine.error(error))
+    {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the registry's digest of an image, or its id (a hash of its contents as well, and all that an
+/// image has that was never in a registry), is the one that is pinned.
+fn pinned_is(reference: &Reference<'_>, found: &ImageInspect) -> bool {
+    let Some(pin) = reference.digest else {
+        return true;
+    };
+    let pin = pin.to_string();
+    let digests = found.repo_digests.iter().flatten();
+    found.id.as_deref() == Some(&*pin)
+        || digests
+            .filter_map(|digest| digest.split_once('@'))
+            .any(|(_, digest)| digest == pin)
+}
+
+/// For a message: what an image is known by.
+fn digests(found: &ImageInspect) -> String {
+    let digests = found.repo_digests.iter().flatten();
+    let mut digests: Vec<_> = digests
+        .filter_map(|digest| Some(digest.split_once('@')?.1.to_owned()))
+        .collect();
+    digests.extend(found.id.clone());
+    digests.dedup();
+    digests.join(" and ")
+}
+
+async fn pull(
+    engine: &Engine,
+    docker: &Docker,
+    module: &ModuleId,
+    reference: &Reference<'_>,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<(), EngineError> {
+    let tag = match reference.digest {
+        Some(digest) => digest.to_string(),
+        None => reference.tag.to_owned(),
+    };
+    info!(%module, image = reference.name, %tag, "fetching image");
+    let options = CreateImageOptions {
+        from_image: Some(reference.name.to_owned()),
+        tag: Some(tag),
+        ..CreateImageOptions::default()
+    };
+    let credentials = credentials.map(|credentials| DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: Some(credentials.password.clone()),
+        serveraddress: Some(credentials.address.clone()),
+        ..DockerCredentials::default()
+    });
+    let mut progress = docker.create_image(Some(options), None, credentials);
+    while let Some(step) = progress.next().await {
+        let step = step.map_err(|error| engine.error(error))?;
+        if let Some(error) = step.error_detail {
+            return Err(EngineError::Answer {
+                status: error
+                    .code
+                    .and_then(|code| code.try_into().ok())
+                    .unwrap_or(500),
+                message: error.message.unwrap_or_default(),
+            });
+        }
+        debug!(%module, layer = step.id, status = step.status, "image comes");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        let digest = Digest([1; 32]);
+        for (image, name, tag, pin) in [
+            ("cam", "cam", "latest", None),
+            (
+                "r.example:5000/a/cam",
+                "r.example:5000/a/cam",
+                "latest",
+                None,
+            ),
+            ("r.example:5000/cam:2", "r.example:5000/cam", "2", None),
+            (&format!("cam:2@{digest}"), "cam", "2", Some(digest)),
+            (&format!("cam@{digest}"), "cam", "latest", Some(digest)),
+        ] {
+            let expected = Reference {
+                name,
+                tag,
+                digest: pin,
+            };
+            assert_eq!(Reference::of(image), expected);
+        }
+    }
+
+    #[test]
+    fn a_pin_is_met_by_the_registrys_digest_or_by_the_id_and_by_nothing_else() {
+        let (registry, id) = (Digest([1; 32]), Digest([2; 32]));
+        let found = ImageInspect {
+            id: Some(id.to_string()),
+            repo_digests: Some(vec![format!("cam@{registry}")]),
+            ..ImageInspect::default()
+        };
+        for (pin, met) in [(registry, true), (id, true), (Digest([3; 32]), false)] {
+            let image = format!("cam@{pin}");
+            assert_eq!(pinned_is(&Reference::of(&image), &found), met, "{pin}");
+        }
+    }
+}
