@@ -1,5 +1,6 @@
 //! The way in: starts the agent, and says what is wanted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Jitter, SystemClock, random_jitter};
 use crate::metrics::AgentMetrics;
+use crate::planner::History;
 use crate::runner::{Request, Runner};
-use crate::status::AgentStatus;
+use crate::status::{AgentStatus, LastDesiredStatus};
 
 /// Requests that wait for the agent; one more waits for room.
 const REQUESTS: usize = 64;
@@ -63,6 +65,10 @@ pub enum Desired {
 pub(crate) struct Wanted {
     pub(crate) generation: u64,
     pub(crate) desired: Arc<Desired>,
+    /// Restarts from before this process, of modules that were wanted then as they are now.
+    pub(crate) restarts: Arc<BTreeMap<ModuleId, History>>,
+    /// Something else was wanted since, and not taken.
+    pub(crate) refused: Option<LastDesiredStatus>,
 }
 
 /// Why a module was not restarted.
@@ -119,21 +125,44 @@ impl AgentHandle {
     /// given up. Wanting the same again changes nothing. Returns the number of this desired state:
     /// it is in place when a status with this generation is settled. Without effect after a shutdown.
     pub fn set_desired(&self, desired: Desired) -> u64 {
+        self.resume(desired, BTreeMap::new())
+    }
+
+    /// [`set_desired`](Self::set_desired) for what was wanted by an earlier process already: these are
+    /// the restarts of its modules, which count on for those that this agent does not know yet.
+    pub fn resume(&self, desired: Desired, restarts: BTreeMap<ModuleId, History>) -> u64 {
         let mut generation = 0;
         self.0.wanted.send_if_modified(|wanted| {
-            let known = wanted.as_ref();
-            if let Some(known) = known.filter(|known| *known.desired == desired) {
-                generation = known.generation;
-                return false;
+            match wanted {
+                Some(known) if *known.desired == desired => {
+                    generation = known.generation;
+                    return known.refused.take().is_some();
+                }
+                _ => {}
             }
-            generation = known.map_or(0, |known| known.generation) + 1;
+            generation = wanted.as_ref().map_or(0, |known| known.generation) + 1;
             *wanted = Some(Wanted {
                 generation,
                 desired: Arc::new(desired),
+                restarts: Arc::new(restarts),
+                refused: None,
             });
             true
         });
         generation
+    }
+
+    /// Says that something else was wanted and cannot be: shown as the last desired status until
+    /// something is taken. What was wanted before is wanted still.
+    pub fn refuse(&self, why: LastDesiredStatus) {
+        self.0.wanted.send_if_modified(|wanted| match wanted {
+            Some(wanted) => {
+                wanted.refused = Some(why);
+                true
+            }
+            // Nothing has been taken yet, so that is what is shown.
+            None => false,
+        });
     }
 
     /// Stops and starts a module, whatever its policy; one that cools off or was refused is tried at

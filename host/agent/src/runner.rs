@@ -165,6 +165,13 @@ impl Runner {
         let Some(wanted) = self.wanted.borrow_and_update().clone() else {
             return;
         };
+        if let Some(deployment) = &mut self.deployment
+            && deployment.wanted.generation == wanted.generation
+        {
+            // Only how the last one was taken.
+            deployment.wanted = wanted;
+            return;
+        }
         tracing::info!(generation = wanted.generation, "desired state taken");
         for module in self.modules.values_mut() {
             module.wanted_before = module.desired.take();
@@ -177,7 +184,11 @@ impl Runner {
         }
         let under_way = &mut self.under_way;
         for (id, module) in &mut self.modules {
+            let new = module.wanted_before.is_none();
             module.wanted_changed(|task| drop(under_way.remove(&task)));
+            if let Some(history) = wanted.restarts.get(id).filter(|_| new) {
+                module.history = history.clone();
+            }
             let expected = module.is_expected();
             self.meter.expected(id, expected);
         }

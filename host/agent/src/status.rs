@@ -40,8 +40,9 @@ impl AgentStatus {
 /// How the desired state was taken, with the codes of IoT Edge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastDesiredStatus {
-    /// 200: it is in place; 406: not known yet (starting, being put in place, shut down); 417: there
-    /// is no deployment; 500: a module could not be put in place.
+    /// 200: it is in place; 400: it could not be read; 406: not known yet (starting, being put in place,
+    /// shut down); 412: its schema has another version; 417: there is no deployment; 500: a module
+    /// could not be put in place. After 400 and 412 what was wanted before still is.
     pub code: u16,
     /// Empty for 200; else modules, steps and causes, one a line.
     pub description: String,
@@ -127,6 +128,8 @@ pub struct ModuleStatus {
     /// Times that it was started again after an end that nobody asked for, since it last ran well for
     /// ten minutes or was changed.
     pub restart_count: u32,
+    /// Those of them that it had to cool off for.
+    pub cool_offs: u32,
     /// The last of these times.
     #[serde(rename = "lastRestartTimeUtc", serialize_with = "optional_text")]
     pub last_restart: Option<Timestamp>,

@@ -89,6 +89,9 @@ impl Runner {
         let Some(deployment) = &self.deployment else {
             return starting().last_desired_status;
         };
+        if let Some(refused) = &deployment.wanted.refused {
+            return refused.clone();
+        }
         let troubles: Vec<String> = self.modules.iter().filter_map(trouble_line).collect();
         if !troubles.is_empty() {
             return LastDesiredStatus {
@@ -158,6 +161,7 @@ fn report(id: &ModuleId, module: &Module) -> ModuleStatus {
         last_exit: module.last_exit.as_ref().map(|(at, _)| *at),
         exit_code: module.last_exit.as_ref().and_then(|(_, end)| code(end)),
         restart_count: module.history.restarts,
+        cool_offs: module.history.cool_offs,
         last_restart: module.last_restart,
         next_try,
         conditions: module.current.trouble.iter().map(condition).collect(),

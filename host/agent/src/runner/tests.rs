@@ -5,7 +5,7 @@ mod edges;
 mod fake;
 mod restarts;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use edge_core::runtime::{
     DesiredModule, ModuleEvent, ModuleRuntime, Outcome, Run, RuntimeErrorKind, RuntimeKind,
 };
 
-use crate::status::{AgentStatus, DesiredState, ModuleStatus, RuntimeStatus};
+use crate::planner::History;
+use crate::status::{AgentStatus, DesiredState, LastDesiredStatus, ModuleStatus, RuntimeStatus};
 use crate::{Agent, AgentConfig, AgentHandle, Desired, RestartError};
 use fake::{Behaviour, Fake, FakeClock, Found, build, container, failed, id, quiet, wasm};
 

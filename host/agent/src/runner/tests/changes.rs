@@ -154,3 +154,23 @@ async fn a_preparation_that_is_not_wanted_any_more_is_given_up() {
     assert_eq!(bench.wasm.log(), [""; 0]);
     assert!(bench.status().settled);
 }
+
+#[tokio::test]
+async fn what_is_refused_shows_as_the_last_desired_status_and_changes_nothing() {
+    let bench = Bench::new().await;
+    let generation = bench.want([wasm("a")]).await;
+    bench.wasm.log();
+    bench.agent.refuse(LastDesiredStatus {
+        code: 412,
+        description: "version 2.0 is not supported".to_owned(),
+    });
+    quiet().await;
+    let status = bench.status();
+    assert_eq!(status.last_desired_status.code, 412);
+    assert_eq!((status.generation, status.settled), (generation, true));
+    assert_eq!(bench.module("a").runtime_status, RuntimeStatus::Running);
+    // Wanting again what is in place takes that back.
+    assert_eq!(bench.want([wasm("a")]).await, generation);
+    assert_eq!(bench.status().last_desired_status.code, 200);
+    assert_eq!(bench.wasm.log(), [""; 0]);
+}

@@ -289,3 +289,36 @@ async fn nothing_is_started_beside_what_does_not_end() {
     let log = ["50 stop a", "50 remove a", "50 start a"];
     assert_eq!(bench.wasm.log(), log);
 }
+
+#[tokio::test]
+async fn restarts_of_an_earlier_process_count_on() {
+    let bench = Bench::with(|_, containers| {
+        let behaviour = Behaviour {
+            found: Some(Found::Same),
+            ..Behaviour::default()
+        };
+        containers.behave("c", behaviour);
+    })
+    .await;
+    let before = History {
+        restarts: 5,
+        cool_offs: 3,
+        ..History::default()
+    };
+    let restarts = BTreeMap::from([(id("c"), before)]);
+    let desired = Desired::Modules(vec![container("c")]);
+    bench.agent.resume(desired, restarts);
+    quiet().await;
+    assert_eq!(bench.module("c").restart_count, 5);
+    bench.containers.log();
+    bench.containers.happen("c", failed("again"));
+    bench.pass(79).await;
+    assert_eq!(bench.containers.log(), [""; 0], "10 s · 2³");
+    bench.pass(1).await;
+    assert_eq!(bench.containers.log(), ["80 stop c", "80 start c"]);
+    assert_eq!(bench.module("c").restart_count, 6);
+    // Of another deployment nothing is known.
+    bench.want([container("d")]).await;
+    bench.want([container("c")]).await;
+    assert_eq!(bench.module("c").restart_count, 0);
+}
