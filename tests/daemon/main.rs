@@ -11,6 +11,7 @@ mod compile;
 mod deploying;
 mod identities;
 mod letters;
+mod rollback;
 mod settings;
 mod starting;
 mod streams;

@@ -198,6 +198,7 @@ pub struct Manifest {
     modules: Value,
     routes: Value,
     twins: Vec<(String, Value)>,
+    agent: Value,
     samples: Vec<(String, String)>,
 }
 
@@ -208,6 +209,7 @@ impl Manifest {
             modules: json!({}),
             routes: json!({}),
             twins: Vec::new(),
+            agent: json!({"schemaVersion": "1.1"}),
             samples: Vec::new(),
         }
     }
@@ -243,6 +245,12 @@ impl Manifest {
         self
     }
 
+    /// One more key of `$edgeAgent`.
+    pub fn agent(mut self, key: &str, value: Value) -> Self {
+        self.agent[key] = value;
+        self
+    }
+
     /// A route.
     pub fn route(mut self, name: &str, route: &str) -> Self {
         self.routes[name] = route.into();
@@ -261,8 +269,10 @@ impl Manifest {
         for (sample, name) in &self.samples {
             sample_as(sample, dir, name);
         }
+        let mut agent = self.agent.clone();
+        agent["modules"] = self.modules.clone();
         let mut content = json!({
-            "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": self.modules}},
+            "$edgeAgent": {"properties.desired": agent},
             "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": self.routes}},
         });
         for (module, twin) in &self.twins {

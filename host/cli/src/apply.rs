@@ -50,35 +50,45 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         for warning in &applied.warnings {
             say(warning);
         }
-        let modules = match args.no_wait {
-            true => None,
-            false => Some(settled(&client, &applied).await?.modules),
-        };
-        let well = modules.iter().flatten().all(ModuleInfo::is_well);
-        let outcome = Outcome {
-            deployment: applied.deployment,
-            warnings: applied.warnings,
-            modules,
-        };
-        match args.json {
-            true => output::json(&outcome)?,
-            false => {
-                let deployment = &outcome.deployment;
-                output::line(&format!(
-                    "deployment {}: {}",
-                    deployment.number, deployment.name
-                ))?;
-                if let Some(modules) = &outcome.modules {
-                    list::table(modules).print()?;
-                    list::troubles(modules)?;
-                }
+        bring_up(&client, applied, args.no_wait, args.json).await
+    })
+}
+
+/// Waits until the modules of what was taken are brought up, unless that is not wanted, and shows them.
+pub(crate) async fn bring_up(
+    client: &Client,
+    applied: Applied,
+    no_wait: bool,
+    json: bool,
+) -> Result<ExitCode, Exit> {
+    let modules = match no_wait {
+        true => None,
+        false => Some(settled(client, &applied).await?.modules),
+    };
+    let well = modules.iter().flatten().all(ModuleInfo::is_well);
+    let outcome = Outcome {
+        deployment: applied.deployment,
+        warnings: applied.warnings,
+        modules,
+    };
+    match json {
+        true => output::json(&outcome)?,
+        false => {
+            let deployment = &outcome.deployment;
+            output::line(&format!(
+                "deployment {}: {}",
+                deployment.number, deployment.name
+            ))?;
+            if let Some(modules) = &outcome.modules {
+                list::table(modules).print()?;
+                list::troubles(modules)?;
             }
         }
-        match well {
-            true => Ok(ExitCode::SUCCESS),
-            false => Ok(Code::Incomplete.into()),
-        }
-    })
+    }
+    match well {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(Code::Incomplete.into()),
+    }
 }
 
 fn request(args: &Args) -> anyhow::Result<ApplyRequest> {

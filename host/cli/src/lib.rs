@@ -9,6 +9,7 @@ mod compile;
 mod componentize;
 mod daemon;
 mod dead_letters;
+mod deployments;
 mod exit;
 mod explain;
 mod identity;
@@ -20,6 +21,7 @@ mod output;
 mod queues;
 mod remote;
 mod restart;
+mod rollback;
 mod run;
 mod send;
 mod tail;
@@ -49,6 +51,10 @@ enum Command {
     Daemon(daemon::Args),
     /// Check a deployment manifest and put it in force.
     Apply(apply::Args),
+    /// List the deployments that are kept.
+    Deployments(deployments::Args),
+    /// Bring an earlier deployment back.
+    Rollback(rollback::Args),
     /// List the modules of the device.
     List(list::Args),
     /// Show what modules log.
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Daemon(args) => daemon::run(args),
         Command::Apply(args) => apply::run(args),
+        Command::Deployments(args) => deployments::run(args),
+        Command::Rollback(args) => rollback::run(args),
         Command::List(args) => list::run(args),
         Command::Logs(args) => logs::run(args),
         Command::Restart(args) => restart::run(args),

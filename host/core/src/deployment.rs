@@ -21,6 +21,25 @@ pub struct Deployment {
     pub time_to_live: Option<Duration>,
     /// Desired properties of each module's twin, as JSON text of an object.
     pub desired: BTreeMap<ModuleId, String>,
+    /// When it gives way to the last one that worked.
+    pub rollback: Rollback,
+}
+
+/// When a deployment gives way to the last one that worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rollback {
+    /// As the device's settings say.
+    #[default]
+    AsDevice,
+    /// Never.
+    Never,
+    /// When not all of its modules are as they are to be.
+    Wanted {
+        /// So long after it came; `None`: as the device's settings say.
+        within: Option<Duration>,
+        /// And have been for so long; `None`: as the device's settings say.
+        stable: Option<Duration>,
+    },
 }
 
 /// A route as a manifest has it. Its text is compiled by `edge-route`.

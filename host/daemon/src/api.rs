@@ -56,6 +56,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let others = Router::new()
         .route("/v1/device", get(calls::device))
         .route("/v1/deployments", get(calls::deployments))
+        .route("/v1/deployment/rollback", post(calls::rollback))
         .route("/v1/modules", get(calls::modules))
         .route("/v1/modules/{module}/restart", post(calls::restart))
         .route("/v1/logs", get(calls::logs))

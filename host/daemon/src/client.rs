@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use crate::api::types::{
     Applied, ApplyRequest, CurrentDeployment, DeadLetterInfo, DeploymentInfo, DeviceInfo,
     ErrorBody, Event, Handled, LogLine, MethodAnswer, MethodRequest, Modules, Passed, QueueInfo,
-    SendRequest, Sent, TopSample, Twin, TwinSection, Which,
+    RollbackRequest, SendRequest, Sent, TopSample, Twin, TwinSection, Which,
 };
 
 pub use stream::Stream;
@@ -110,6 +110,15 @@ impl Client {
     /// Nothing is.
     pub async fn deployment(&self) -> Result<CurrentDeployment, ClientError> {
         self.call(Method::GET, "/v1/deployment", NOTHING).await
+    }
+
+    /// Brings an earlier deployment back.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn rollback(&self, request: &RollbackRequest) -> Result<Applied, ClientError> {
+        self.call(Method::POST, "/v1/deployment/rollback", Some(request))
+            .await
     }
 
     /// What is and was in force, newest first.

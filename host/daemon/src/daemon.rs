@@ -238,6 +238,20 @@ pub async fn run(
             "the workload API"
         }
     });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.judge_deployments().await;
+            "the judge of deployments"
+        }
+    });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.keep_restarts().await;
+            "the count of restarts"
+        }
+    });
     parts.spawn(notify::watchdog());
     ready(&Ready {
         device: device.name().as_str(),

@@ -26,15 +26,17 @@ mod messages;
 mod modules;
 mod queues;
 mod record;
+mod restarts;
 mod store;
 mod tail;
+mod trial;
 mod twins;
 mod upkeep;
 mod workload;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use edge_agent::{Agent, AgentConfig, AgentHandle};
@@ -46,7 +48,7 @@ use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::settings::{Cache, Settings};
+use crate::settings::{AgentSettings, Cache, Settings};
 
 pub(crate) use apply::ApplyError;
 pub(crate) use identities::{IdentityError, identity};
@@ -59,6 +61,8 @@ use components::Components;
 use logs::Logs;
 use record::Record;
 use store::Store;
+use tokio::sync::watch;
+use trial::Trial;
 use workload::Sockets;
 
 /// Why a device did not start.
@@ -123,11 +127,17 @@ pub(crate) struct Device {
     started: Timestamp,
     /// What is in force; held while another one is taken.
     current: tokio::sync::Mutex<Option<Record>>,
-    /// The same for those who only look.
-    shown: std::sync::RwLock<Option<Arc<Record>>>,
+    /// The same for those who only look, and the agent's number for it.
+    shown: std::sync::RwLock<Option<Shown>>,
+    /// What has still to show that it works.
+    trial: watch::Sender<Option<Trial>>,
+    trial_settings: AgentSettings,
     /// Rung when there may be something new to sweep.
     swept: tokio::sync::Notify,
 }
+
+/// A deployment, and the number of the agent's desired state that it made.
+type Shown = (Arc<Record>, u64);
 
 /// The compile cache; without it components are compiled at each start, and nothing else is missing.
 fn open_cache(path: &Path) -> Option<CompileCache> {
@@ -252,6 +262,8 @@ impl Device {
             instance: guid(),
             current: tokio::sync::Mutex::new(None),
             shown: std::sync::RwLock::default(),
+            trial: watch::Sender::new(None),
+            trial_settings: settings.agent.clone(),
             swept: tokio::sync::Notify::new(),
         });
         let own = device.ensure_own().await;
@@ -311,6 +323,23 @@ impl Device {
     /// When it started.
     pub(crate) fn started(&self) -> Timestamp {
         self.started
+    }
+
+    /// What is in force.
+    fn shown(&self) -> Option<Shown> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
+    }
+
+    fn set_shown(&self, now: Option<Shown>) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = now;
+    }
+
+    /// What is in force is known better.
+    fn show(&self, record: &Record) {
+        let generation = self.shown().map_or(0, |(_, generation)| generation);
+        self.set_shown(Some((Arc::new(record.clone()), generation)));
     }
 
     /// A module of this device.

@@ -14,6 +14,7 @@ mod read;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use edge_core::{ByteSize, DeviceId, limits};
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// `[wasm]`.
     pub wasm: WasmSettings,
+    /// `[agent]`.
+    pub agent: AgentSettings,
     /// `[containers]`.
     pub containers: ContainerSettings,
     /// `[upstream]`.
@@ -173,7 +176,7 @@ pub struct HubSettings {
     /// Largest payload of a method.
     pub method_limit: ByteSize,
     /// How long messages are worth delivering while no deployment says it.
-    pub time_to_live: std::time::Duration,
+    pub time_to_live: Duration,
 }
 
 impl Default for HubSettings {
@@ -229,6 +232,27 @@ pub enum Cache {
     At(PathBuf),
     /// Nowhere: each start compiles them anew.
     Off,
+}
+
+/// `[agent]`: what becomes of deployments that do not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// Whether they give way to the last one that worked, where they do not say so themselves.
+    pub rollback: bool,
+    /// How long a deployment has to show that it works.
+    pub rollback_within: Duration,
+    /// How long all of its modules must have run for that.
+    pub rollback_stable: Duration,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            rollback: false,
+            rollback_within: Duration::from_secs(300),
+            rollback_stable: Duration::from_secs(30),
+        }
+    }
 }
 
 /// `[containers]`: the engine that runs them, and what they may.

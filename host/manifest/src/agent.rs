@@ -1,16 +1,22 @@
 //! `$edgeAgent`: which modules run.
 
-use edge_core::deployment::{ModuleKind, ModuleSpec, RegistryCredentials};
+use edge_core::deployment::{ModuleKind, ModuleSpec, RegistryCredentials, Rollback};
 
 use crate::checker::Checker;
 use crate::flatten::Desired;
 use crate::json::{Member, Node, Value, get};
-use crate::{image, module, version};
+use crate::{image, module, span, version};
 
 /// Minor of the newest schema version.
 const NEWEST: u32 = 1;
 
-const KNOWN: &[&str] = &["schemaVersion", "runtime", "systemModules", "modules"];
+const KNOWN: &[&str] = &[
+    "schemaVersion",
+    "runtime",
+    "systemModules",
+    "modules",
+    "rollback",
+];
 /// Signatures, and what twins carry along.
 const TOLERATED: &[&str] = &["integrity", "$version", "$metadata"];
 
@@ -21,6 +27,8 @@ pub(crate) struct Modules {
     pub specs: Vec<ModuleSpec>,
     /// Names of all.
     pub names: Vec<String>,
+    /// When the deployment gives way.
+    pub rollback: Rollback,
 }
 
 /// Reads the desired properties of `$edgeAgent`.
@@ -51,6 +59,9 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
         system_modules(checker, member);
     }
     let mut modules = Modules::default();
+    if let Some(member) = get(fields, "rollback") {
+        modules.rollback = rollback(checker, &member.node);
+    }
     let Some(member) = get(fields, "modules") else {
         return modules;
     };
@@ -70,6 +81,25 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
         }
     }
     modules
+}
+
+/// `true`, `false`, or an object that says more.
+fn rollback(checker: &mut Checker, node: &Node) -> Rollback {
+    let (mut within, mut stable) = (None, None);
+    match &node.value {
+        Value::Bool(false) => return Rollback::Never,
+        Value::Bool(true) => {}
+        Value::Object(fields) => {
+            checker.known(fields, &["within", "stable"]);
+            let mut field = |key| get(fields, key).and_then(|m| span::read(checker, &m.node));
+            (within, stable) = (field("within"), field("stable"));
+        }
+        _ => checker.unexpected_kind(
+            node,
+            "true, false, or an object with within and stable, as in {\"within\": \"5m\"}",
+        ),
+    }
+    Rollback::Wanted { within, stable }
 }
 
 fn system_modules(checker: &mut Checker, member: &Member) {

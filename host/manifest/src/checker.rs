@@ -25,6 +25,7 @@ pub(crate) struct Checker {
 #[derive(Debug)]
 struct Found {
     severity: Severity,
+    version: bool,
     at: usize,
     message: String,
     hint: Option<String>,
@@ -92,6 +93,7 @@ impl Checker {
     fn add(&mut self, severity: Severity, at: usize, message: String, hint: Option<String>) {
         self.found.push(Found {
             severity,
+            version: false,
             at,
             message,
             hint,
@@ -101,6 +103,17 @@ impl Checker {
     /// Reports an error.
     pub fn error(&mut self, at: usize, message: impl Into<String>) {
         self.add(Severity::Error, at, message.into(), None);
+    }
+
+    /// Reports a schema version that is not known here.
+    pub fn version(&mut self, at: usize, message: impl Into<String>) {
+        self.found.push(Found {
+            severity: Severity::Error,
+            version: true,
+            at,
+            message: message.into(),
+            hint: None,
+        });
     }
 
     /// Reports an error and what to do about it.
@@ -284,6 +297,7 @@ impl Checker {
             let severity = rest.iter().map(|(_, found)| found.severity).min();
             let summary = Found {
                 severity: severity.unwrap_or(found.severity),
+                version: rest.iter().any(|(_, found)| found.version),
                 at: found.at,
                 message: format!("{} more mistakes from here on are not shown", rest.len()),
                 hint: None,
@@ -294,6 +308,7 @@ impl Checker {
             let (line, column) = sources.line_column(found.at);
             Mistake {
                 severity: found.severity,
+                version: found.version,
                 line,
                 column,
                 path: sources.path(found.at),

@@ -45,6 +45,7 @@ mod nearest;
 mod origin;
 mod route;
 mod sources;
+mod span;
 mod twin;
 mod version;
 

@@ -82,6 +82,7 @@ pub(crate) fn deployment(checker: &mut Checker, root: &Node, mode: Mode) -> Depl
         }
     }
     deployment.modules = modules.specs;
+    deployment.rollback = modules.rollback;
     deployment.routes = hub.config.routes;
     deployment.time_to_live = hub.config.time_to_live;
     deployment

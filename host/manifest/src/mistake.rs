@@ -31,6 +31,9 @@ impl fmt::Display for Severity {
 pub struct Mistake {
     /// How bad it is.
     pub severity: Severity,
+    /// Whether it is a schema version that is not known here, which says nothing of the rest.
+    #[serde(skip)]
+    pub version: bool,
     /// Line in the document, from 1.
     pub line: u32,
     /// Character in the line, from 1. A byte order mark at the start of the document is not counted.

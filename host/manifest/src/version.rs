@@ -17,7 +17,7 @@ pub(crate) fn minor(checker: &mut Checker, node: &Node, newest: u32) -> Option<u
         return None;
     };
     if major != 1 || minor > newest {
-        checker.error(
+        checker.version(
             node.start,
             format!("version {major}.{minor} is not supported, expected {expected}"),
         );

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use edge_core::deployment::{
-    ComponentRef, Deployment, DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy, RouteSpec,
-    WasmOptions, WasmSpec,
+    ComponentRef, Deployment, DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy, Rollback,
+    RouteSpec, WasmOptions, WasmSpec,
 };
 use edge_core::{DeviceId, Digest, ModuleId, Priority, limits};
 use edge_daemon::LocalDevice;
@@ -139,6 +139,7 @@ fn from_files(args: &Args) -> Result<Plan, Exit> {
             routes: texts.iter().enumerate().map(route).collect(),
             time_to_live: Some(limits::TIME_TO_LIVE),
             desired: BTreeMap::new(),
+            rollback: Rollback::Never,
         },
         routes: args.routes.unwrap_or(Mode::Strict),
         base: PathBuf::new(),

@@ -16,8 +16,8 @@ use http::{StatusCode, Uri};
 use serde_json::{Map, Value};
 
 use super::types::{
-    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, QueueInfo, SendRequest,
-    Sent,
+    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, QueueInfo,
+    RollbackRequest, SendRequest, Sent,
 };
 use super::{Api, ApiError};
 
@@ -70,6 +70,17 @@ pub(super) async fn deployments(State(api): App) -> Answer<Vec<DeploymentInfo>> 
     let device = api.device.clone();
     let deployments = tokio::task::spawn_blocking(move || device.deployments());
     Ok(Json(deployments.await?))
+}
+
+pub(super) async fn rollback(
+    State(api): App,
+    request: Request<RollbackRequest>,
+) -> Answer<Applied> {
+    let Json(request) = request?;
+    let device = api.device.clone();
+    // Whoever goes away does not leave it half done.
+    let done = tokio::spawn(async move { device.rollback(request.number).await });
+    Ok(Json(done.await??))
 }
 
 pub(super) async fn restart(

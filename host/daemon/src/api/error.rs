@@ -99,6 +99,7 @@ impl From<ApplyError> for ApiError {
                 answer
             }
             ApplyError::Request(_) => Self::bad_request(message),
+            ApplyError::NoSuch(_) => Self::not_found(message),
             ApplyError::Twin { why, .. } => Self {
                 body: ErrorBody {
                     message,

@@ -77,6 +77,34 @@ pub struct DeploymentInfo {
     pub routes: String,
     /// The components that it runs, by module.
     pub components: BTreeMap<String, String>,
+    /// Whether it is known to work.
+    pub state: DeploymentState,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The earlier deployment that it brings back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brings_back: Option<u64>,
+}
+
+/// Whether a deployment is known to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeploymentState {
+    /// Not yet: its modules have to run for a while.
+    Trial,
+    /// Its modules have run as they were to.
+    Good,
+    /// They have not.
+    Failed,
+}
+
+/// `POST /v1/deployment/rollback`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RollbackRequest {
+    /// The deployment to bring back; none: the last one that worked.
+    #[serde(default)]
+    pub number: Option<u64>,
 }
 
 /// `GET /v1/deployment`
@@ -123,8 +151,21 @@ pub struct Modules {
     pub generation: u64,
     /// Whether nothing is under way: every module is as it is to be, or has failed.
     pub settled: bool,
+    /// How the last deployment was taken.
+    pub last_desired: LastDesired,
     /// In the order of their names.
     pub modules: Vec<ModuleInfo>,
+}
+
+/// How a deployment was taken, as `lastDesiredStatus` of `$edgeAgent` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDesired {
+    /// 200: it is in place; 400: it could not be read; 406: not known yet; 412: its schema has another
+    /// version; 417: there is none; 500: a module could not be put in place. After 400 and 412 the one
+    /// before is still in force.
+    pub code: u16,
+    /// Why it is not in place, a cause a line.
+    pub description: String,
 }
 
 /// A module, as it is.

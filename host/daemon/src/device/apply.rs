@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use edge_agent::Desired;
+use edge_agent::{Desired, LastDesiredStatus};
 use edge_core::deployment::{ComponentRef, Deployment, ModuleKind};
 use edge_core::runtime::{DesiredModule, Resolved};
 use edge_core::{Digest, ModuleId};
@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 use tracing::{error, info, warn};
 
 use super::identities::IdentityError;
-use super::record::{self, Record};
-use super::{Components, Device, twins};
+use super::record::{self, Record, Standing};
+use super::trial::{self, Trial};
+use super::{Components, Device, restarts, twins};
 use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
 
 /// Why a deployment was not taken. What was in force still is.
@@ -30,10 +31,15 @@ pub(crate) enum ApplyError {
         name: String,
         /// What is wrong, one or two lines each.
         mistakes: Vec<String>,
+        /// Whether it is of a schema version that is not known here.
+        version: bool,
     },
     /// The request itself is wrong.
     #[error("{0}")]
     Request(String),
+    /// There is no such deployment.
+    #[error("{0}")]
+    NoSuch(String),
     /// Desired properties cannot be set.
     #[error("desired properties of module {module}")]
     Twin {
@@ -54,10 +60,33 @@ pub(crate) enum ApplyError {
     Panicked,
 }
 
+impl ApplyError {
+    /// As IoT Edge numbers it.
+    fn code(&self) -> u16 {
+        match self {
+            Self::Mistakes { version: true, .. } => 412,
+            Self::Mistakes { .. } | Self::Request(_) | Self::Twin { .. } | Self::NoSuch(_) => 400,
+            Self::Identities(_) | Self::Store(_) | Self::Panicked => 500,
+        }
+    }
+
+    /// All that is known, a line each.
+    fn description(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        let first = causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"));
+        let more: &[String] = match self {
+            Self::Mistakes { mistakes, .. } => mistakes,
+            _ => &[],
+        };
+        let lines = std::iter::once(&first).chain(more);
+        lines.map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// A deployment ready to be put in force.
-struct Ready {
-    deployment: Deployment,
-    routes: Vec<RouteEntry>,
+pub(super) struct Ready {
+    pub(super) deployment: Deployment,
+    pub(super) routes: Vec<RouteEntry>,
 }
 
 impl Device {
@@ -74,7 +103,27 @@ impl Device {
         let mut current = self.current.lock().await;
         let device = self.clone();
         let checked = tokio::task::spawn_blocking(move || check(&device.components, request));
-        let (mut record, ready, warnings) = checked.await.map_err(|_| ApplyError::Panicked)??;
+        let taken = match checked.await.map_err(|_| ApplyError::Panicked)? {
+            Ok((record, ready, warnings)) => self.take(&mut current, record, ready, warnings).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &taken {
+            self.agent.refuse(LastDesiredStatus {
+                code: error.code(),
+                description: error.description(),
+            });
+        }
+        taken
+    }
+
+    /// Puts a deployment in force, instead of the current one.
+    pub(super) async fn take(
+        &self,
+        current: &mut Option<Record>,
+        mut record: Record,
+        ready: Ready,
+        warnings: Vec<String>,
+    ) -> Result<Applied, ApplyError> {
         record.number = record::last_number(&**self.hub.log()) + 1;
         record.applied = self.hub.now().0;
         match &*current {
@@ -93,7 +142,6 @@ impl Device {
         *current = Some(record);
         // Before anybody else takes components in, or theirs would be taken for nobody's.
         self.prune();
-        drop(current);
         let generation = put?;
         Ok(Applied {
             deployment: info,
@@ -104,8 +152,7 @@ impl Device {
 
     /// What is in force.
     pub(crate) fn deployment(&self) -> Option<CurrentDeployment> {
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        shown.as_ref().map(|record| CurrentDeployment {
+        self.shown().map(|(record, _)| CurrentDeployment {
             deployment: record.info(),
             manifest: record.manifest.clone(),
         })
@@ -163,7 +210,7 @@ impl Device {
     }
 
     /// Stores a record, and returns when it is on the device.
-    async fn keep(&self, record: &Record, new: bool) -> Result<(), CommitError> {
+    pub(super) async fn keep(&self, record: &Record, new: bool) -> Result<(), CommitError> {
         let mut commit = Commit::new();
         record.stage(&mut commit);
         if new {
@@ -175,6 +222,7 @@ impl Device {
 
     async fn put_in_force(&self, record: &mut Record, ready: Ready) -> Result<u64, ApplyError> {
         let Ready { deployment, routes } = ready;
+        let rollback = deployment.rollback;
         // Before anything runs that asks for tokens. What fails is tried at the next start.
         let modules = deployment.modules.iter().map(|spec| &spec.id);
         let identities = self.ensure_modules(modules).await;
@@ -204,9 +252,20 @@ impl Device {
                 },
             }
         });
-        let generation = self.agent.set_desired(Desired::Modules(modules.collect()));
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::new(record.clone()));
+        let desired = Desired::Modules(modules.collect());
+        let restarts = restarts::of(&**self.hub.log(), record.number);
+        let generation = self.agent.resume(desired, restarts);
+        if let Some(instead_of) = &record.instead_of {
+            let status = trial::status(instead_of, record.brings_back.unwrap_or(record.number));
+            self.agent.refuse(status);
+        }
+        self.set_shown(Some((Arc::new(record.clone()), generation)));
+        self.trial.send_replace(Trial::of(
+            record,
+            generation,
+            rollback,
+            &self.trial_settings,
+        ));
         self.swept.notify_one();
         identities.map_err(ApplyError::Identities)?;
         self.let_go(record).await?;
@@ -311,8 +370,10 @@ impl Device {
         }
         let status = self.agent.status();
         let status = status.borrow();
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        let manifest = shown.as_ref().map_or("", |record| record.manifest.as_str());
+        let shown = self.shown();
+        let manifest = shown
+            .as_ref()
+            .map_or("", |(record, _)| record.manifest.as_str());
         self.logs
             .keep(|module| status.module(module).is_some() || manifest.contains(module.as_str()));
     }
@@ -351,6 +412,7 @@ fn check(
         Ok(read) => read,
         Err(mistakes) => {
             return Err(ApplyError::Mistakes {
+                version: mistakes.iter().any(|mistake| mistake.version),
                 mistakes: lines(&mistakes),
                 name,
             });
@@ -359,7 +421,11 @@ fn check(
     let warnings = lines(&read.warnings);
     let (imported, mistakes) = import(components, &read.deployment, &base);
     if !mistakes.is_empty() {
-        return Err(ApplyError::Mistakes { name, mistakes });
+        return Err(ApplyError::Mistakes {
+            name,
+            mistakes,
+            version: false,
+        });
     }
     let ready = Ready {
         routes: compile(&read.deployment, mode),
@@ -376,6 +442,9 @@ fn check(
         twins_pending: true,
         identities: BTreeSet::new(),
         leaving: BTreeSet::new(),
+        standing: Standing::Trial,
+        brings_back: None,
+        instead_of: None,
     };
     Ok((record, ready, warnings))
 }
@@ -417,7 +486,7 @@ fn import(
 }
 
 /// The routes of a deployment that was read without mistakes.
-fn compile(deployment: &Deployment, mode: Mode) -> Vec<RouteEntry> {
+pub(super) fn compile(deployment: &Deployment, mode: Mode) -> Vec<RouteEntry> {
     let entries = deployment.routes.iter().filter_map(|spec| {
         // What the manifest's reader has compiled compiles again.
         let route = Route::compile(&spec.text, mode).ok()??;

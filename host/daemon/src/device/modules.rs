@@ -1,6 +1,6 @@
 //! Modules, as the agent says they are.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use edge_agent::AgentStatus;
 use edge_core::ModuleId;
@@ -9,7 +9,7 @@ use edge_moby::Moby;
 use edge_wasm::WasmRuntime;
 
 use super::Device;
-use crate::api::types::{ModuleInfo, Modules};
+use crate::api::types::{LastDesired, ModuleInfo, Modules};
 
 /// What runs modules, for the agent.
 pub(super) fn runtimes(
@@ -34,11 +34,14 @@ impl Device {
 
     /// All modules at one moment.
     pub(crate) fn modules_of(&self, status: &AgentStatus) -> Modules {
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         Modules {
-            deployment: shown.as_ref().map_or(0, |record| record.number),
+            deployment: self.shown().map_or(0, |(record, _)| record.number),
             generation: status.generation,
             settled: status.settled,
+            last_desired: LastDesired {
+                code: status.last_desired_status.code,
+                description: status.last_desired_status.description.clone(),
+            },
             modules: status.modules.iter().map(ModuleInfo::from).collect(),
         }
     }

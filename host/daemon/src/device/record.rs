@@ -14,7 +14,7 @@ use edge_route::Mode;
 use edge_store::{Commit, MessageLog, Put, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::api::types::DeploymentInfo;
+use crate::api::types::{DeploymentInfo, DeploymentState};
 
 /// Deployments that are kept, the one in force included: enough to go back.
 const KEPT: usize = 10;
@@ -48,6 +48,36 @@ pub(crate) struct Record {
     /// Modules that it has left out and that have still to lose their identity.
     #[serde(default)]
     pub(crate) leaving: BTreeSet<String>,
+    /// Whether it is known to work.
+    #[serde(default)]
+    pub(crate) standing: Standing,
+    /// The number of the deployment that it brings back.
+    #[serde(default)]
+    pub(crate) brings_back: Option<u64>,
+    /// What gave way to it by itself.
+    #[serde(default)]
+    pub(crate) instead_of: Option<InsteadOf>,
+}
+
+/// Whether a deployment is known to work.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// Not yet.
+    #[default]
+    Trial,
+    /// All of its modules have run as they were to.
+    Good,
+    /// They have not, and why.
+    Failed(String),
+}
+
+/// A deployment that failed and gave way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InsteadOf {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Why it failed.
+    pub(crate) why: String,
 }
 
 /// A record that cannot be read.
@@ -92,6 +122,16 @@ impl Record {
             applied: Timestamp(self.applied).to_string(),
             routes: self.routes.clone(),
             components: self.components.clone(),
+            state: match &self.standing {
+                Standing::Trial => DeploymentState::Trial,
+                Standing::Good => DeploymentState::Good,
+                Standing::Failed(_) => DeploymentState::Failed,
+            },
+            why: match &self.standing {
+                Standing::Failed(why) => Some(why.clone()),
+                Standing::Trial | Standing::Good => None,
+            },
+            brings_back: self.brings_back,
         }
     }
 
@@ -208,6 +248,9 @@ mod tests {
                 twins_pending: false,
                 identities: BTreeSet::new(),
                 leaving: BTreeSet::new(),
+                standing: Standing::Trial,
+                brings_back: None,
+                instead_of: None,
             };
             let mut commit = Commit::new();
             record.stage(&mut commit);

@@ -105,6 +105,9 @@ keys! {
         let at = off_or(absolute)(value)?;
         Ok::<_, Wrongs>(at.map_or(Cache::Off, Cache::At))
     };
+    "agent.rollback" => agent.rollback = yes_or_no;
+    "agent.rollback-within" => agent.rollback_within = span;
+    "agent.rollback-stable" => agent.rollback_stable = span;
     "containers.socket" => containers.socket = off_or(unix_socket);
     "containers.network" => containers.network = text_owned;
     "containers.allow" => containers.allow = list(one_of(edge_moby::Allow::WORDS));

@@ -16,19 +16,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use edge_core::deployment::{DirGrant, Grants, InstanceMode, ModuleKind, WasmOptions, WasmSpec};
-use edge_core::{ByteSize, format_duration, parse_duration};
+use edge_core::{ByteSize, format_duration};
 
 use crate::checker::Checker;
 use crate::json::{Member, Node, Value, get};
 use crate::mistake::quote;
-use crate::{create_options, image, origin};
+use crate::{create_options, image, origin, span};
 
 /// One page of linear memory.
 const LEAST_MEMORY: ByteSize = ByteSize(64 << 10);
 /// What 32-bit addresses reach.
 const MOST_MEMORY: ByteSize = ByteSize(4 << 30);
-/// Shortest period of a timer and shortest limit of a call.
-const LEAST_SPAN: Duration = Duration::from_millis(1);
 
 const OPTIONS: &[&str] = &[
     "mode", "memory", "deadline", "timeout", "timers", "logRate", "args", "ordered", "grants",
@@ -71,9 +69,9 @@ fn options(checker: &mut Checker, node: &Node) -> WasmOptions {
     if let Some(size) = field("memory").and_then(|node| memory(checker, node)) {
         options.memory = size;
     }
-    let deadline = field("deadline").and_then(|node| span(checker, node));
+    let deadline = field("deadline").and_then(|node| span::read(checker, node));
     options.deadline = deadline.unwrap_or(options.deadline);
-    let timeout = field("timeout").and_then(|node| span(checker, node));
+    let timeout = field("timeout").and_then(|node| span::read(checker, node));
     options.timeout = timeout.unwrap_or(options.timeout);
     if let Some(node) = field("deadline").or(field("timeout"))
         && options.deadline > options.timeout
@@ -140,31 +138,13 @@ fn memory(checker: &mut Checker, node: &Node) -> Option<ByteSize> {
     Some(size)
 }
 
-fn span(checker: &mut Checker, node: &Node) -> Option<Duration> {
-    let text = checker.string(node, "a span of time, as in \"500ms\" or \"1m30s\"")?;
-    match parse_duration(text) {
-        Ok(span) if span < LEAST_SPAN => {
-            checker.unexpected(
-                node,
-                format_args!("at least {}", format_duration(LEAST_SPAN)),
-            );
-            None
-        }
-        Ok(span) => Some(span),
-        Err(error) => {
-            checker.error(node.start, error.to_string());
-            None
-        }
-    }
-}
-
 fn timers(checker: &mut Checker, node: &Node) -> BTreeMap<String, Duration> {
     let mut timers = BTreeMap::new();
     for timer in checker.object(node).unwrap_or_default() {
         if timer.key.is_empty() {
             checker.error(timer.at, "found a timer without a name");
         }
-        if let Some(period) = span(checker, &timer.node) {
+        if let Some(period) = span::read(checker, &timer.node) {
             timers.insert(timer.key.clone(), period);
         }
     }
