@@ -1,7 +1,7 @@
 //! `edge daemon` and clients that nobody changed for it: the device SDKs for Python and Node.js as they
 //! are published, paho-mqtt 2, and mosquitto's commands.
 //!
-//! Each test has network and mount namespaces of its own ([`namespace`]), because the SDKs know only the
+//! Each test has network and mount namespaces of its own ([`support::namespace`]), because the SDKs know only the
 //! ports 8883 and 443 and connect to the gateway by its name. [`World`] is the gateway in it, [`Client`]
 //! one process of a client that is told what to do step by step, and [`features`] is all that a client
 //! can do, done at every stage of a test: after connecting, after a renewed token, after a crash of the
@@ -18,12 +18,11 @@ mod devices;
 mod features;
 mod modules;
 mod mosquitto;
-mod namespace;
 mod paho;
 mod topics;
 mod world;
 
 use client::{Client, Sdk};
 use features::Subject;
-use namespace::isolated;
-use world::{DEVICE, GATEWAY, HUB, World};
+use support::namespace::{GATEWAY, isolated};
+use world::{DEVICE, HUB, World};

@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::certificates::{self, Files};
+use crate::support::namespace::GATEWAY;
 use crate::support::{Daemon, Output, Running};
 
 /// The device that runs the daemon.
 pub const DEVICE: &str = "edge1";
-/// The name by which clients reach it.
-pub const GATEWAY: &str = "edgegw";
 /// The hub's name in tokens and user names.
 pub const HUB: &str = "hub1.azure-devices.net";
 

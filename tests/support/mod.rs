@@ -13,6 +13,7 @@
 
 mod daemon;
 pub mod ledger;
+pub mod namespace;
 mod running;
 mod samples;
 

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use tempfile::tempdir;
 
-use crate::GATEWAY;
-
+/// The name of this host there.
+pub const GATEWAY: &str = "edgegw";
 /// Says in the environment that the namespaces are there.
 const INSIDE: &str = "EDGE_TEST_NAMESPACE";
 
@@ -23,19 +23,24 @@ macro_rules! isolated {
         #[test]
         $(#[$attribute])*
         fn $name() {
-            crate::namespace::run(concat!(module_path!(), "::", stringify!($name)), || $body);
+            crate::support::namespace::run(concat!(module_path!(), "::", stringify!($name)), || $body);
         }
     )*};
 }
 
 pub(crate) use isolated;
 
+/// Whether this process is in namespaces of its own.
+pub fn inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// Runs the body of a test, which is known by its path with the crate's name.
 ///
 /// # Panics
 /// The namespaces cannot be made, or the body panicked.
 pub fn run(path: &str, body: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
+    if inside() {
         return body();
     }
     let (_, name) = path.split_once("::").expect("a path of a crate");
