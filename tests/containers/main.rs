@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod engine;
 mod proxy;
+mod sdk;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -13,7 +13,7 @@ use std::fs;
 use serde_json::{Value, json};
 use support::{Daemon, Manifest};
 
-use engine::{Engine, IMAGE, becomes, container, module, with_options};
+use support::engine::{Engine, IMAGE, becomes, container, module, with_options};
 
 /// Runs until it is stopped, and ends at once then.
 const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";

@@ -7,11 +7,13 @@
 #![allow(
     dead_code,
     unused_imports,
+    unused_macros,
     reason = "each test program uses a part of this"
 )]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod daemon;
+pub mod engine;
 pub mod ledger;
 pub mod namespace;
 mod running;

@@ -7,14 +7,14 @@
 //! ```
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Daemon, Manifest, PATIENCE};
+use super::{Daemon, Manifest, PATIENCE, namespace};
 
 /// The image that tests run: a busybox and nothing else.
 pub const IMAGE: &str = "edge-test:1";
@@ -52,7 +52,9 @@ impl Engine {
         let log = fs::File::create(at("log")).unwrap();
         let mut command = Command::new("unshare");
         command
-            .args(["--net", "--mount", "--pid", "--mount-proc", "--fork"])
+            .args(["--mount", "--pid", "--mount-proc", "--fork"])
+            // In namespaces of the test the engine shares its network, where daemon and registry are.
+            .args((!namespace::inside()).then_some("--net"))
             .args(["--kill-child", "sh", "-c", ENTER, "sh"])
             .args(["--iptables=false", "--bridge=none", "--ip-forward=false"])
             .arg("--data-root")
@@ -162,10 +164,15 @@ impl Engine {
         }
         // Another image each time.
         fs::write(root.join("tmp/name"), name).unwrap();
+        self.import_folder(&root, name)
+    }
+
+    /// Makes an image of a folder, and gives its id.
+    pub fn import_folder(&self, root: &Path, name: &str) -> String {
         let tar = self.dir.path().join("root.tar");
         let made = Command::new("tar")
             .arg("-C")
-            .arg(&root)
+            .arg(root)
             .arg("-cf")
             .arg(&tar)
             .arg(".")
