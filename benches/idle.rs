@@ -1,13 +1,15 @@
-//! `edge daemon` with ten modules that have nothing to do: what it takes of memory, processor and disk.
-//! Each of those with inputs has handled a message; then nothing comes any more.
+//! `edge daemon` with ten modules that have nothing to do, and with ten containers beside them: what it takes of
+//! memory, processor and disk, and how long it takes from its start until all of them run, without any network.
+//! Each of the components with inputs has handled a message; then nothing comes any more.
 
 #[path = "../tests/support/mod.rs"]
 mod edge;
 mod support;
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use edge::engine::{Engine, IMAGE};
 use edge::{Daemon, Manifest};
 use serde_json::json;
 use support::process::{Counts, megabytes, number, proc, settle};
@@ -25,10 +27,8 @@ const MODULES: [(&str, &str); 8] = [
     ("files", "files"),
 ];
 
-/// With ten modules, each of which has done something.
-fn daemon() -> Daemon {
-    let daemon = Daemon::start();
-    let mut manifest = Manifest::new();
+/// Brings up ten components, each of which has done something, and what else is in the manifest.
+fn deploy(daemon: &Daemon, mut manifest: Manifest) {
     for (name, sample) in MODULES {
         let options = match sample {
             "aggregator" => json!({"grants": {"state": true}}),
@@ -48,7 +48,23 @@ fn daemon() -> Daemon {
     for (name, _) in MODULES {
         daemon.waits(&format!("{name}/input1"), 0);
     }
-    daemon
+}
+
+/// Ten containers that sleep.
+fn containers() -> Manifest {
+    let options = json!({
+        "Cmd": ["/bin/sleep", "100000"],
+        "StopSignal": "SIGKILL",
+        "HostConfig": {"NetworkMode": "none"},
+    });
+    let names = (1..=10).map(|number| format!("box-{number}"));
+    names.fold(Manifest::new(), |manifest, name| {
+        manifest.container(&name, IMAGE, options.clone()).key(
+            &name,
+            "imagePullPolicy",
+            "never".into(),
+        )
+    })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures")]
@@ -58,8 +74,55 @@ fn float(n: u64) -> f64 {
 
 fn main() {
     let bench = Bench::new("idle");
+    let case = "ten modules with nothing to do";
+    if bench.wants(case) {
+        let mut daemon = Daemon::start();
+        deploy(&daemon, Manifest::new());
+        idle(&bench, case, &mut daemon, Goal::AtMost(25.0));
+        boot(&bench, case, &mut daemon, |_| {});
+    }
+    let case = "ten of each kind with nothing to do";
+    if bench.wants(case) {
+        let mut engine = Engine::start();
+        let mut daemon = engine.daemon();
+        deploy(&daemon, containers());
+        idle(&bench, case, &mut daemon, Goal::AtMost(30.0));
+        boot(&bench, case, &mut daemon, |_| {});
+        // As when the power comes back: the engine has its containers, and none of them runs.
+        let case = "ten of each kind, none running";
+        boot(&bench, case, &mut daemon, |first| {
+            engine.kill();
+            engine.again();
+            if first {
+                assert!(engine.docker(&["ps", "--quiet"]).is_empty());
+            }
+        });
+    }
+}
+
+fn all_run(daemon: &Daemon) -> bool {
+    let list = daemon.json("list");
+    let modules = list["modules"].as_array().expect("modules");
+    let run = |module: &serde_json::Value| module["status"] == "running";
+    list["settled"] == true && modules.iter().all(run)
+}
+
+/// Seconds from the start after a crash until all modules run.
+fn boot(bench: &Bench, case: &str, daemon: &mut Daemon, mut before: impl FnMut(bool)) {
+    let mut seconds = Vec::new();
+    for round in 0..bench.repetitions(5) {
+        daemon.kill();
+        before(round == 0);
+        let begin = Instant::now();
+        daemon.again();
+        daemon.eventually("all modules run", all_run);
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    bench.figure(case, "boot", "s", &seconds, Goal::AtMost(5.0));
+}
+
+fn idle(bench: &Bench, case: &str, daemon: &mut Daemon, most: Goal) {
     let span = Duration::from_secs(if bench.quick { 3 } else { 10 });
-    let mut daemon = daemon();
     let pid = daemon.running().id();
     settle(pid);
 
@@ -75,8 +138,7 @@ fn main() {
         device.push(float(used.device));
     }
     let threads = float(number(&proc(pid, "status"), "Threads:"));
-    let case = "ten modules with nothing to do";
-    bench.figure(case, "PSS", "MB", &memory, Goal::AtMost(25.0));
+    bench.figure(case, "PSS", "MB", &memory, most);
     // Another process of the same program would lower the former, and not the latter.
     bench.figure(case, "RSS", "MB", &resident, Goal::None);
     bench.figure(case, "CPU", "% core", &cpu, Goal::AtMost(1.0));

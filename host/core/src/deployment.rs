@@ -115,6 +115,8 @@ pub struct ContainerSpec {
     /// `createOptions`: the JSON text of an object with keys sorted at every level and numbers as they
     /// were written. The body of the engine's create call, as far as the deployment gives it.
     pub options: String,
+    /// `HostConfig.LogConfig` where the options name none: the JSON text of an object.
+    pub logging: Option<String>,
     /// When the image is fetched.
     pub pull: PullPolicy,
     /// For the registry that the image comes from.
@@ -127,6 +129,7 @@ impl ContainerSpec {
         Self {
             image: image.into(),
             options: "{}".to_owned(),
+            logging: None,
             pull: PullPolicy::default(),
             credentials: None,
         }
@@ -135,7 +138,7 @@ impl ContainerSpec {
     /// Whether a container that was made from the one is what the other asks for: how its image gets
     /// here does not show in it.
     pub fn same_build(&self, other: &Self) -> bool {
-        self.image == other.image && self.options == other.options
+        self.image == other.image && self.options == other.options && self.logging == other.logging
     }
 }
 

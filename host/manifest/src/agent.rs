@@ -5,7 +5,7 @@ use edge_core::deployment::{ModuleKind, ModuleSpec, RegistryCredentials, Rollbac
 use crate::checker::Checker;
 use crate::flatten::Desired;
 use crate::json::{Member, Node, Value, get};
-use crate::{image, module, span, version};
+use crate::{create_options, image, module, span, version};
 
 /// Minor of the newest schema version.
 const NEWEST: u32 = 1;
@@ -51,9 +51,12 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
             None
         }
     };
-    let credentials = match get(fields, "runtime") {
+    let Runtime {
+        credentials,
+        logging,
+    } = match get(fields, "runtime") {
         Some(member) => runtime(checker, &member.node),
-        None => Vec::new(),
+        None => Runtime::default(),
     };
     if let Some(member) = get(fields, "systemModules") {
         system_modules(checker, member);
@@ -78,6 +81,7 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
                 .iter()
                 .find(|known| image::registry_of_address(&known.address) == registry);
             container.credentials = known.cloned();
+            container.logging = logging.clone();
         }
     }
     modules
@@ -120,8 +124,18 @@ fn system_modules(checker: &mut Checker, member: &Member) {
     }
 }
 
-/// The container engine's part: the credentials of registries, which are never shown.
-fn runtime(checker: &mut Checker, node: &Node) -> Vec<RegistryCredentials> {
+/// The container engine's part.
+#[derive(Debug, Default)]
+struct Runtime {
+    /// Of registries; never shown.
+    credentials: Vec<RegistryCredentials>,
+    /// `loggingOptions`: the JSON text of an object.
+    logging: Option<String>,
+}
+
+/// Reads the container engine's part.
+fn runtime(checker: &mut Checker, node: &Node) -> Runtime {
+    let mut found = Runtime::default();
     let fields = checker.object(node).unwrap_or_default();
     checker.known(fields, &["type", "settings"]);
     if let Some(member) = get(fields, "type") {
@@ -129,23 +143,21 @@ fn runtime(checker: &mut Checker, node: &Node) -> Vec<RegistryCredentials> {
     }
     let Some(settings) = get(fields, "settings").and_then(|member| checker.object(&member.node))
     else {
-        return Vec::new();
+        return found;
     };
     checker.known(
         settings,
         &["minDockerVersion", "loggingOptions", "registryCredentials"],
     );
-    for key in ["minDockerVersion", "loggingOptions"] {
-        if let Some(member) = get(settings, key)
-            && !matches!(member.node.value, Value::Null)
-        {
-            checker.string(&member.node, "a string");
-        }
+    if let Some(member) = get(settings, "minDockerVersion")
+        && !matches!(member.node.value, Value::Null)
+    {
+        checker.string(&member.node, "a string");
     }
+    found.logging = get(settings, "loggingOptions").and_then(|member| logging(checker, member));
     let Some(credentials) = get(settings, "registryCredentials") else {
-        return Vec::new();
+        return found;
     };
-    let mut known = Vec::new();
     let registries = checker.object(&credentials.node).unwrap_or_default();
     for registry in registries {
         let fields = checker.object(&registry.node).unwrap_or_default();
@@ -167,12 +179,34 @@ fn runtime(checker: &mut Checker, node: &Node) -> Vec<RegistryCredentials> {
         if let (Some(address), Some(username), Some(password)) =
             (text("address"), text("username"), text("password"))
         {
-            known.push(RegistryCredentials {
+            found.credentials.push(RegistryCredentials {
                 address,
                 username,
                 password,
             });
         }
     }
-    known
+    found
+}
+
+/// How containers log that do not say it themselves: an object, as it is or as a string.
+fn logging(checker: &mut Checker, member: &Member) -> Option<String> {
+    const EXPECTED: &str = "an object with type and config, as in {\"type\": \"local\"}";
+    match &member.node.value {
+        Value::Null => None,
+        Value::String(text) if text.trim().is_empty() => None,
+        Value::String(text) => {
+            let parsed = checker.embedded(&[(&member.node, text)])?;
+            let Value::Object(_) = &parsed.value else {
+                checker.unexpected(&parsed, EXPECTED);
+                return None;
+            };
+            Some(create_options::text(&parsed))
+        }
+        Value::Object(_) => Some(create_options::text(&member.node)),
+        _ => {
+            checker.unexpected_kind(&member.node, EXPECTED);
+            None
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use edge_core::deployment::{
     ComponentRef, ContainerSpec, DesiredStatus, InstanceMode, ModuleKind, ModuleSpec, PullPolicy,
-    RestartPolicy, WasmOptions, WasmSpec,
+    RestartPolicy, Rollback, WasmOptions, WasmSpec,
 };
 use edge_core::{ByteSize, ModuleId, Priority, limits};
 use edge_manifest::{Read, ReadOptions, Severity, read, render};
@@ -247,9 +247,9 @@ fn notes_and_warnings_do_not_refuse_a_manifest() {
 fn a_container_has_its_options_whole_and_sorted_its_pull_policy_and_its_registrys_credentials() {
     let read = accept(
         r#"{"modulesContent": {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1",
-        "runtime": {"type": "docker", "settings": {"registryCredentials": {
-            "a": {"address": "r.example", "username": "u", "password": "secret"}}}},
-        "modules": {
+        "runtime": {"type": "docker", "settings": {"loggingOptions": "{\"type\": \"local\"}",
+            "registryCredentials": {"a": {"address": "r.example", "username": "u", "password": "secret"}}}},
+        "rollback": {"within": "2m"}, "modules": {
             "cam": {"type": "docker", "imagePullPolicy": "if-absent", "settings": {"image": "r.example/cam:3",
                 "createOptions": "{\"Zeta\": [1.0, {\"b\": null, \"a\": true}], ",
                 "createOptions01": "\"HostConfig\": {\"Unheard\": \"\\u00e9\\n\"}}"}},
@@ -271,5 +271,14 @@ fn a_container_has_its_options_whole_and_sorted_its_pull_policy_and_its_registry
         ("u", "secret")
     );
     assert!(!format!("{cam:?}").contains("secret"));
-    assert_eq!(*container("hub"), ContainerSpec::new("hub"));
+    let hub = ContainerSpec {
+        logging: Some(r#"{"type":"local"}"#.to_owned()),
+        ..ContainerSpec::new("hub")
+    };
+    assert_eq!(*container("hub"), hub);
+    let rollback = Rollback::Wanted {
+        within: Some(Duration::from_secs(120)),
+        stable: None,
+    };
+    assert_eq!(read.deployment.rollback, rollback);
 }

@@ -69,6 +69,13 @@ impl Body {
             |(from, to)| json!({"Type": "bind", "Source": from.to_string_lossy(), "Target": to}),
         );
         append(&mut host, "Mounts", mounts.collect())?;
+        if let Some(logging) = &container.logging
+            && host.get("LogConfig").is_none_or(Value::is_null)
+        {
+            let logging = serde_json::from_str(logging);
+            let logging = logging.map_err(|error| OptionsError::Syntax(error.to_string()))?;
+            host.insert("LogConfig".to_owned(), logging);
+        }
         let mut left_out = Vec::new();
         let no_policy = |policy: &Value| {
             let name = policy.get("Name").and_then(Value::as_str);
@@ -205,12 +212,15 @@ mod tests {
 
     use super::*;
 
-    fn body(options: Value, env: &[(&str, &str)]) -> Result<Body, OptionsError> {
-        let container = ContainerSpec {
+    fn container(options: Value) -> ContainerSpec {
+        ContainerSpec {
             options: options.to_string(),
             ..ContainerSpec::new("r.example/cam:1")
-        };
-        let spec = ModuleSpec {
+        }
+    }
+
+    fn spec(container: &ContainerSpec, env: &[(&str, &str)]) -> ModuleSpec {
+        ModuleSpec {
             id: ModuleId::new("cam").expect("id"),
             version: None,
             status: DesiredStatus::Running,
@@ -221,7 +231,12 @@ mod tests {
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
                 .collect(),
             kind: ModuleKind::Container(container.clone()),
-        };
+        }
+    }
+
+    fn body(options: Value, env: &[(&str, &str)]) -> Result<Body, OptionsError> {
+        let container = container(options);
+        let spec = spec(&container, env);
         let around = Surroundings {
             environment: vec![("IOTEDGE_MODULEID".to_owned(), "cam".to_owned())],
             mounts: vec![("/run/w/cam".into(), "/run/w".to_owned())],
@@ -295,6 +310,28 @@ mod tests {
         assert!(host.get("RestartPolicy").is_none() && host.get("AutoRemove").is_none());
         let quiet = json!({"HostConfig": {"RestartPolicy": {"Name": "no"}, "AutoRemove": false}});
         assert!(body(quiet, &[]).expect("a body").left_out.is_empty());
+    }
+
+    #[test]
+    fn how_containers_log_is_the_deployments_where_options_do_not_say_it() {
+        let logging = |options: Value| {
+            let container = ContainerSpec {
+                logging: Some(json!({"type": "local"}).to_string()),
+                ..self::container(options)
+            };
+            let body = Body::new(
+                &DeviceId::new("edge1").expect("id"),
+                &spec(&container, &[]),
+                &container,
+                &Surroundings::default(),
+                "plant",
+            );
+            let body = body.expect("a body").finish(&Digest([7; 32]), None);
+            body.expect("whole")["HostConfig"]["LogConfig"].clone()
+        };
+        assert_eq!(logging(json!({})), json!({"type": "local"}));
+        let own = json!({"Type": "none"});
+        assert_eq!(logging(json!({"hostConfig": {"logconfig": own}})), own);
     }
 
     #[test]

@@ -104,6 +104,7 @@ const HOST: &[&str] = &[
     "ExtraHosts",
     "RestartPolicy",
     "AutoRemove",
+    "LogConfig",
 ];
 
 /// Options whose keys that matter here are spelt one way. Everything else is as it was.
