@@ -64,6 +64,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     }
     say(&format!("edge: data directory {}", data.display()));
     if args.check {
+        let keys = settings.verify.read_keys();
+        keys.map_err(|error| Exit::with(Code::Settings, error))?;
         say(&format!(
             "edge: the settings are right: device {}, management socket {}",
             settings.device_name(),
@@ -130,9 +132,9 @@ fn code(error: &DaemonError) -> Code {
         DaemonError::Data(DataDirError::InUse { .. })
         | DaemonError::Socket(SocketError::InUse(_)) => Code::InUse,
         DaemonError::Socket(SocketError::NoGroup(_) | SocketError::NoSocket(_))
-        | DaemonError::Device(DeviceError::Certificates(_) | DeviceError::NoGroup(_)) => {
-            Code::Settings
-        }
+        | DaemonError::Device(
+            DeviceError::Certificates(_) | DeviceError::NoGroup(_) | DeviceError::Key(_),
+        ) => Code::Settings,
         DaemonError::Store(_) | DaemonError::Device(DeviceError::Store { .. }) => Code::Store,
         DaemonError::Fault(_) => Code::Incomplete,
         _ => Code::Usage,

@@ -13,6 +13,7 @@ mod deployments;
 mod exit;
 mod explain;
 mod identity;
+mod key;
 mod list;
 mod logs;
 mod method;
@@ -24,9 +25,11 @@ mod restart;
 mod rollback;
 mod run;
 mod send;
+mod sign;
 mod tail;
 mod top;
 mod twin;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -81,6 +84,12 @@ enum Command {
     Top(top::Args),
     /// Say, part by part, why routes take a message or not.
     Explain(explain::Args),
+    /// Make a pair of keys, to sign components with and to verify them.
+    Key(key::Args),
+    /// Sign a component with a key.
+    Sign(sign::Args),
+    /// Check the signature of a component.
+    Verify(verify::Args),
     /// Write the folder of a new module.
     New(new::Args),
     /// Make a component out of a core Wasm module.
@@ -125,6 +134,9 @@ pub fn main() -> ExitCode {
         Command::Certificates(args) => certificates::run(args),
         Command::Top(args) => top::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Sign(args) => sign::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::New(args) => new::run(args).map_err(Exit::usage),
         Command::Componentize(args) => componentize::run(args).map_err(Exit::usage),
         Command::Compile(args) => compile::run(args),

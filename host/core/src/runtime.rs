@@ -25,9 +25,11 @@ use crate::deployment::{ModuleKind, ModuleSpec};
 use crate::{Digest, ModuleId};
 
 mod error;
+mod gate;
 mod resolved;
 
 pub use error::{ListError, RuntimeError, RuntimeErrorKind, Step};
+pub use gate::{Artifact, ArtifactOrigin, Gate, GateRefusal, Open};
 pub use resolved::{DesiredModule, Resolved};
 
 /// A future in a box, so that the trait can be an object.

@@ -19,6 +19,7 @@ mod apply;
 mod certificates;
 mod components;
 mod containers;
+mod gate;
 mod identities;
 mod letters;
 mod logs;
@@ -48,7 +49,7 @@ use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::settings::{AgentSettings, Cache, Settings};
+use crate::settings::{AgentSettings, Cache, KeyFileError, Settings};
 
 pub(crate) use apply::ApplyError;
 pub(crate) use identities::{IdentityError, identity};
@@ -58,6 +59,7 @@ pub(crate) use tail::{Filter as TailFilter, Tail};
 
 use certificates::Certificates;
 use components::Components;
+use gate::DeviceGate;
 use logs::Logs;
 use record::Record;
 use store::Store;
@@ -101,6 +103,9 @@ pub enum DeviceError {
     /// Certificates or keys cannot be used.
     #[error("cannot use the certificates")]
     Certificates(#[source] AuthorityError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// No such group.
     #[error(
         "group {0:?} of the workload sockets is not in /etc/group: make it, or correct [workload] group"
@@ -229,9 +234,17 @@ impl Device {
                 tokio: tokio::runtime::Handle::current(),
             },
         );
+        let keys = settings.verify.read_keys()?;
         let path = data.path().join("components");
         let components =
             Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
+        let gate = Arc::new(DeviceGate::new(
+            &settings.verify,
+            keys,
+            components.clone(),
+            hub.clone(),
+            Arc::new(gate::NoRegistries),
+        ));
         let containers = containers::runtime(
             settings,
             containers::ContainerHost {
@@ -242,8 +255,9 @@ impl Device {
                 folders: sockets.folders().clone(),
                 logs: logs.clone(),
             },
+            gate.clone(),
         );
-        let runtimes = modules::runtimes(&runtime, containers);
+        let runtimes = modules::runtimes(&runtime, containers, gate);
         let agent = Agent::start(runtimes, AgentConfig::default());
         let device = Arc::new(Self {
             started: hub.now(),

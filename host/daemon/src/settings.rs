@@ -11,6 +11,7 @@
 mod connections;
 mod keys;
 mod read;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use connections::{
     WorkloadSettings,
 };
 pub use read::{BadSettings, Mistake};
+pub use verify::{KeyFileError, VerifySettings};
 
 /// Every key with its default and what it is for; reading it gives [`Settings::default`].
 pub const DEFAULT_FILE: &str = include_str!("settings/default.toml");
@@ -62,6 +64,8 @@ pub struct Settings {
     pub agent: AgentSettings,
     /// `[containers]`.
     pub containers: ContainerSettings,
+    /// `[verify]`.
+    pub verify: VerifySettings,
     /// `[upstream]`.
     pub upstream: UpstreamSettings,
 }

@@ -1,10 +1,15 @@
 //! From an image's name to the id of what is on this machine: fetched, and compared with its pin.
+//!
+//! What the gate is asked about is the registry's digest of it, because that is what is signed. An engine
+//! knows under which digests an image came from which repository; one that was never in the repository
+//! that the deployment names has no such digest, only an id.
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptions;
 use edge_core::deployment::{ContainerSpec, PullPolicy, RegistryCredentials};
+use edge_core::runtime::{Artifact, ArtifactOrigin};
 use edge_core::{Digest, ModuleId};
 use futures_util::StreamExt as _;
 use tracing::{debug, info, warn};
@@ -66,6 +71,15 @@ impl ImageError {
     }
 }
 
+/// An image that is on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Its id, which is a hash of what is in it.
+    pub(crate) id: Digest,
+    /// What the gate is asked about; one of them has to pass. Never empty.
+    pub(crate) artifacts: Vec<Artifact>,
+}
+
 /// The parts of a reference that the manifest's reader has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reference<'i> {
@@ -92,12 +106,12 @@ impl<'i> Reference<'i> {
     }
 }
 
-/// Brings an image here if that is wanted, and gives its id.
+/// Brings an image here if that is wanted.
 pub(crate) async fn resolve(
     engine: &Engine,
     module: &ModuleId,
     container: &ContainerSpec,
-) -> Result<Digest, ImageError> {
+) -> Result<Image, ImageError> {
     let image = &container.image;
     if image.starts_with("$upstream") {
         return Err(ImageError::Upstream(image.clone()));
@@ -160,24 +174,77 @@ pub(crate) async fn resolve(
             found: digests(&found),
         });
     }
-    let id = found.id.unwrap_or_default();
-    id.parse().map_err(|_| ImageError::Id {
+    described(image, &reference, &found).ok_or_else(|| ImageError::Id {
         image: image.clone(),
-        id,
+        id: found.id.unwrap_or_default(),
     })
 }
 
-/// Whether an image that was made from `image` and has this id is what the reference pins; without a pin
-/// it always is.
-pub(crate) async fn is_pinned(engine: &Engine, image: &str, id: &str) -> Result<bool, EngineError> {
-    let reference = Reference::of(image);
-    if reference.digest.is_none() {
-        return Ok(true);
+/// What an image is called and pinned as; `None` if its id is no digest.
+fn described(image: &str, reference: &Reference<'_>, found: &ImageInspect) -> Option<Image> {
+    let id: Digest = found.id.as_deref()?.parse().ok()?;
+    let artifact = |origin, digest| Artifact {
+        origin,
+        digest,
+        pinned: reference.digest,
+    };
+    let known = found.repo_digests.iter().flatten();
+    let mut digests: Vec<Digest> = known
+        .filter_map(|known| known.split_once('@'))
+        .filter(|(name, _)| familiar(name) == familiar(reference.name))
+        .filter_map(|(_, digest)| digest.parse().ok())
+        .collect();
+    // The registry's digest that is pinned is the one that counts; an id that is pinned says nothing of it.
+    if let Some(pin) = reference.digest.filter(|pin| digests.contains(pin)) {
+        digests = vec![pin];
     }
+    let artifacts = match &*digests {
+        [] => vec![artifact(
+            ArtifactOrigin::Engine {
+                image: image.to_owned(),
+            },
+            id,
+        )],
+        digests => {
+            let in_registry = |digest: &Digest| {
+                let reference = image.to_owned();
+                artifact(ArtifactOrigin::Registry { reference }, *digest)
+            };
+            digests.iter().map(in_registry).collect()
+        }
+    };
+    Some(Image { id, artifacts })
+}
+
+/// A repository as engines call it, which leave out what is theirs by default.
+fn familiar(name: &str) -> &str {
+    let name = name.strip_prefix("index.").unwrap_or(name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
+/// The image of this id, of which a container is that was made from `container`; `None` if it is not what
+/// is pinned, or is not known any more.
+pub(crate) async fn of_container(
+    engine: &Engine,
+    container: &ContainerSpec,
+    id: &str,
+) -> Result<Option<Image>, EngineError> {
+    let reference = Reference::of(&container.image);
     let docker = engine.docker().await?;
     match inspect(engine, &docker, id).await? {
-        Some(found) => Ok(pinned_is(&reference, &found)),
-        None => Ok(false),
+        Some(found) if pinned_is(&reference, &found) => {
+            Ok(described(&container.image, &reference, &found))
+        }
+        // Its image may have been removed by force: without a pin, the id is all that is known of it.
+        None if reference.digest.is_none() => {
+            let gone = ImageInspect {
+                id: Some(id.to_owned()),
+                ..ImageInspect::default()
+            };
+            Ok(described(&container.image, &reference, &gone))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -303,6 +370,52 @@ mod tests {
             };
             assert_eq!(Reference::of(image), expected);
         }
+    }
+
+    #[test]
+    fn the_gate_is_asked_about_the_digests_of_the_repository_that_is_named() {
+        let (one, two, other, id) = (
+            Digest([1; 32]),
+            Digest([2; 32]),
+            Digest([3; 32]),
+            Digest([4; 32]),
+        );
+        let found = ImageInspect {
+            id: Some(id.to_string()),
+            repo_digests: Some(vec![
+                format!("r.example/cam@{one}"),
+                format!("elsewhere.example/cam@{other}"),
+                format!("r.example/cam@{two}"),
+                format!("cam@{two}"),
+            ]),
+            ..ImageInspect::default()
+        };
+        let asked = |image: &str| {
+            let image = described(image, &Reference::of(image), &found).unwrap();
+            assert_eq!(image.id, id);
+            let artifacts = image.artifacts.into_iter();
+            artifacts
+                .map(|artifact| {
+                    let by_registry = matches!(artifact.origin, ArtifactOrigin::Registry { .. });
+                    (by_registry, artifact.digest, artifact.pinned)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            asked("r.example/cam:1"),
+            [(true, one, None), (true, two, None)]
+        );
+        let pinned = format!("r.example/cam:1@{two}");
+        assert_eq!(asked(&pinned), [(true, two, Some(two))]);
+        // By its id, which no registry has signed.
+        let by_id = format!("r.example/cam@{id}");
+        assert_eq!(
+            asked(&by_id),
+            [(true, one, Some(id)), (true, two, Some(id))]
+        );
+        assert_eq!(asked("docker.io/library/cam:1"), [(true, two, None)]);
+        // A tag made here leads to no registry.
+        assert_eq!(asked("r.example/other:1"), [(false, id, None)]);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Called by the agent; the daemon makes one [`Moby`] and lends it a [`Host`].
 //!
 //! ```text
-//!   prepare   options ─► checked against what is allowed ─► image: fetched, digest compared ─► image id
+//!   prepare   options ─► checked against what is allowed ─► image: fetched, digest compared ─► gate ─► image id
 //!   start     body (options, environment, mounts, labels) ─► create from the image id ─► start ─► watched
 //!   watch     events of the engine │ a round now and then │ the engine is back ─► inspect ─► ended, (un)healthy
-//!   adopt     label of the build is the same, and it runs ─► watched
+//!   adopt     label of the build is the same, and it runs ─► gate ─► watched
 //! ```
 //!
 //! Promises

@@ -12,8 +12,8 @@ use bollard::query_parameters::{
 };
 use edge_core::deployment::{ContainerSpec, ModuleKind};
 use edge_core::runtime::{
-    Adopted, BoxFuture, DesiredModule, EventSink, ListError, ModuleRuntime, PreparedModule, Run,
-    RuntimeError, RuntimeKind, Step, Stopped,
+    Adopted, BoxFuture, DesiredModule, EventSink, Gate, GateRefusal, ListError, ModuleRuntime,
+    PreparedModule, Run, RuntimeError, RuntimeKind, Step, Stopped,
 };
 use edge_core::{Digest, ModuleId};
 use tokio::runtime::Handle;
@@ -23,9 +23,10 @@ use tracing::{info, warn};
 
 use crate::body::{self, Body};
 use crate::engine::{Engine, EngineError};
+use crate::image::{self, Image};
 use crate::options::{Options, OptionsError};
 use crate::output::{self, Position};
-use crate::{Host, MobyConfig, Surroundings, image, watch};
+use crate::{Host, MobyConfig, Surroundings, watch};
 
 /// Runs containers for the agent. Dropped, it watches them no more; they go on.
 pub struct Moby {
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) config: MobyConfig,
     pub(crate) engine: Engine,
     host: Arc<dyn Host>,
+    gate: Arc<dyn Gate>,
     tokio: Handle,
     pub(crate) sink: OnceLock<EventSink>,
     running: Mutex<HashMap<ModuleId, Running>>,
@@ -82,13 +84,20 @@ impl Drop for Moby {
 }
 
 impl Moby {
-    /// Runs containers on the engine of `config`. Asks it for nothing yet.
-    pub fn new(config: MobyConfig, host: Arc<dyn Host>, tokio: Handle) -> Self {
+    /// Runs containers on the engine of `config`, of images that `gate` lets pass. Asks them for nothing
+    /// yet.
+    pub fn new(
+        config: MobyConfig,
+        host: Arc<dyn Host>,
+        gate: Arc<dyn Gate>,
+        tokio: Handle,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 engine: Engine::new(config.socket.clone()),
                 config,
                 host,
+                gate,
                 tokio,
                 sink: OnceLock::new(),
                 running: Mutex::default(),
@@ -201,6 +210,20 @@ impl Shared {
     /// Whether options read, and ask for nothing that is not allowed.
     fn check(&self, container: &ContainerSpec) -> Result<(), OptionsError> {
         Options::read(&container.options)?.check(&self.config.allow)
+    }
+
+    /// Asks the gate about an image: by each digest that its registry may have it under.
+    async fn admit(&self, module: &DesiredModule, image: &Image) -> Result<(), GateRefusal> {
+        let mut refused = None;
+        for artifact in &image.artifacts {
+            match self.gate.admit(module, artifact).await {
+                Ok(()) => return Ok(()),
+                // What could not be found out outweighs what was.
+                Err(refusal) if refusal.is_transient() => refused = Some(refusal),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Makes the network if it is missing. Says where its containers reach the host.
@@ -413,17 +436,26 @@ impl ModuleRuntime for Moby {
             let (Some(container), Some(image)) = (&found.id, &found.image) else {
                 return Ok(Adopted::Other);
             };
-            let digest: Option<Digest> = image.parse().ok();
-            let pinned = image::is_pinned(&shared.engine, &spec.image, image).await;
-            match digest {
-                Some(digest) if same && runs(&found) && pinned.map_err(|e| transient(&e))? => {
+            if !same || !runs(&found) {
+                return Ok(Adopted::Other);
+            }
+            let image = image::of_container(&shared.engine, spec, image).await;
+            let Some(image) = image.map_err(|error| transient(&error))? else {
+                return Ok(Adopted::Other);
+            };
+            match shared.admit(module, &image).await {
+                Ok(()) => {
                     info!(module = %id, container, "container goes on");
                     shared.take_on(id, container.clone(), run);
                     // It may have ended meanwhile, or be unhealthy.
                     watch::look(shared, id, watch::Seen::Always).await;
-                    Ok(Adopted::Running(prepared(digest)))
+                    Ok(Adopted::Running(prepared(image.id)))
                 }
-                _ => Ok(Adopted::Other),
+                Err(refusal) if refusal.is_transient() => Err(transient(&refusal)),
+                Err(refusal) => {
+                    warn!(module = %id, container, %refusal, "container does not go on");
+                    Ok(Adopted::Other)
+                }
             }
         })
     }
@@ -454,7 +486,9 @@ impl ModuleRuntime for Moby {
                 }
                 error(id, Step::Prepare, why.is_refusal(), text)
             })?;
-            Ok(prepared(image))
+            let admitted = shared.admit(module, &image).await;
+            admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))?;
+            Ok(prepared(image.id))
         })
     }
 

@@ -30,5 +30,6 @@ mod verify;
 
 pub use error::{Untrusted, VerifyError};
 pub use key::{Algorithm, KeyError, MAX_KEY_FILE, PublicKey};
-pub use private::PrivateKey;
-pub use verify::{Form, Signature, Subject, TrustedKey, Verified, check};
+pub use private::{NoRandom, PrivateKey};
+pub use simple::SimpleSigning;
+pub use verify::{Form, MAX_SIGNATURES, Signature, Subject, TrustedKey, Verified, check};

@@ -7,26 +7,30 @@
 //!                             └───► service (wasi:cli/run) ends by itself, and is reported
 //! ```
 //!
+//! Before a component is compiled its digest is compared with the pin, and the [`Gate`] is asked.
+//!
 //! Nothing here outlives the process, so there is never anything to adopt. What a component knows of its
 //! end is only whether it is a success: the exit code is 0 or 1.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use edge_core::ModuleId;
-use edge_core::deployment::{ComponentRef, ModuleKind};
+use edge_core::deployment::{ComponentRef, ModuleKind, WasmSpec};
 use edge_core::runtime::{
-    Adopted, BoxFuture, DesiredModule, EventSink, ListError, ModuleEvent, ModuleRuntime, Outcome,
-    PreparedModule, Run, RuntimeError, RuntimeEvent, RuntimeKind, Step, Stopped,
+    Adopted, Artifact, ArtifactOrigin, BoxFuture, DesiredModule, EventSink, Gate, ListError,
+    ModuleEvent, ModuleRuntime, Outcome, PreparedModule, Run, RuntimeError, RuntimeEvent,
+    RuntimeKind, Step, Stopped,
 };
+use edge_core::{Digest, ModuleId};
 use tokio::sync::{oneshot, watch};
 
 use crate::module::{Fitness, WasmModule};
-use crate::runtime::{LoadError, Prepared, Source, WasmRuntime};
+use crate::runtime::{self, LoadError, Prepared, Source, WasmRuntime};
 use crate::service::{Service, ServiceEnd};
 
 #[cfg(test)]
@@ -35,6 +39,7 @@ mod tests;
 /// Runs components for the agent.
 pub struct WasmModuleRuntime {
     runtime: Arc<WasmRuntime>,
+    gate: Arc<dyn Gate>,
     events: Arc<Events>,
     /// What was started and not stopped; a service that ended is among them.
     running: Mutex<HashMap<ModuleId, Running>>,
@@ -83,10 +88,12 @@ impl Events {
 }
 
 impl WasmModuleRuntime {
-    /// Runs modules on `runtime`, which stays open: close it when the modules are stopped.
-    pub fn new(runtime: Arc<WasmRuntime>) -> Self {
+    /// Runs modules on `runtime`, which stays open: close it when the modules are stopped. `gate` says
+    /// what may run.
+    pub fn new(runtime: Arc<WasmRuntime>, gate: Arc<dyn Gate>) -> Self {
         Self {
             runtime,
+            gate,
             events: Arc::default(),
             running: Mutex::default(),
         }
@@ -206,9 +213,36 @@ impl ModuleRuntime for WasmModuleRuntime {
     ) -> BoxFuture<'a, Result<PreparedModule, RuntimeError>> {
         Box::pin(async move {
             let id = module.id();
+            let (wasm, component) = component(module)?;
+            let digest = match module.resolved.digest {
+                Some(digest) => digest,
+                None => {
+                    let path = component.to_owned();
+                    let hash = self.off_thread(id, Step::Prepare, move || runtime::digest(&path));
+                    hash.await?.map_err(|error| load_error(id, error))?
+                }
+            };
+            if let Some(expected) = wasm.digest.filter(|pin| *pin != digest) {
+                let error = LoadError::Digest {
+                    name: component.display().to_string(),
+                    found: digest,
+                    expected,
+                };
+                return Err(load_error(id, error));
+            }
+            let artifact = Artifact {
+                origin: ArtifactOrigin::File(component.to_owned()),
+                digest,
+                pinned: wasm.digest,
+            };
+            let admitted = self.gate.admit(module, &artifact).await;
+            admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))?;
             let (runtime, wanted) = (self.runtime.clone(), module.clone());
+            let (wasm, component) = (wasm.clone(), component.to_owned());
             let prepared = self
-                .off_thread(id, Step::Prepare, move || prepare(&runtime, wanted))
+                .off_thread(id, Step::Prepare, move || {
+                    prepare(&runtime, wanted, wasm, component, digest)
+                })
                 .await??;
             Ok(PreparedModule {
                 digest: Some(prepared.digest()),
@@ -327,38 +361,54 @@ impl ModuleRuntime for WasmModuleRuntime {
     }
 }
 
-/// Takes a component through every check. Blocks.
-fn prepare(runtime: &WasmRuntime, module: DesiredModule) -> Result<Arc<Prepared>, RuntimeError> {
+/// The component of a module, and where it is.
+fn component(module: &DesiredModule) -> Result<(&WasmSpec, &Path), RuntimeError> {
     let DesiredModule { spec, resolved } = module;
-    let refused = |why: String| RuntimeError::refused(&spec.id, Step::Prepare, why);
+    let refused = |why: String| Err(RuntimeError::refused(&spec.id, Step::Prepare, why));
     let wasm = match &spec.kind {
         ModuleKind::Wasm(wasm) => wasm,
         ModuleKind::Container(container) => {
-            return Err(refused(format!("it is a container ({})", container.image)));
+            return refused(format!("it is a container ({})", container.image));
         }
     };
-    let Some(component) = &resolved.component else {
-        return Err(refused(match &wasm.image {
-            ComponentRef::File(path) => {
-                format!("its component {} has not been found", path.display())
-            }
-            ComponentRef::Registry(image) => format!(
-                "it comes from a registry ({image}), and only components from files run here: \
-                 say \"file:…\""
-            ),
-        }));
-    };
-    let mut options = wasm.options.clone();
+    match (&resolved.component, &wasm.image) {
+        (Some(component), _) => Ok((wasm, component)),
+        (None, ComponentRef::File(path)) => refused(format!(
+            "its component {} has not been found",
+            path.display()
+        )),
+        (None, ComponentRef::Registry(image)) => refused(format!(
+            "it comes from a registry ({image}), and only components from files run here: \
+             say \"file:…\""
+        )),
+    }
+}
+
+/// Takes a component through the checks of the runtime: `digest`, which has been let pass, is the first.
+/// Blocks.
+fn prepare(
+    runtime: &WasmRuntime,
+    module: DesiredModule,
+    wasm: WasmSpec,
+    component: PathBuf,
+    digest: Digest,
+) -> Result<Arc<Prepared>, RuntimeError> {
+    let DesiredModule { spec, resolved } = module;
+    let mut options = wasm.options;
     for dir in &mut options.grants.dirs {
         dir.host = resolved.path(&dir.host);
     }
-    let source = Source::File(component.clone());
-    let (id, env) = (spec.id.clone(), spec.env.clone());
-    let prepared = runtime.prepare(id, &source, wasm.digest, options, env);
-    prepared.map_err(|error: LoadError| match error.is_transient() {
-        true => RuntimeError::transient(&spec.id, Step::Prepare, error.to_string()),
-        false => refused(error.to_string()),
-    })
+    let source = Source::File(component);
+    let (id, env) = (spec.id.clone(), spec.env);
+    let prepared = runtime.prepare(id, &source, Some(digest), options, env);
+    prepared.map_err(|error| load_error(&spec.id, error))
+}
+
+fn load_error(module: &ModuleId, error: LoadError) -> RuntimeError {
+    match error.is_transient() {
+        true => RuntimeError::transient(module, Step::Prepare, error.to_string()),
+        false => RuntimeError::refused(module, Step::Prepare, error.to_string()),
+    }
 }
 
 /// What this runtime prepared.

@@ -627,6 +627,11 @@ fn read(source: &Source) -> Result<Cow<'_, [u8]>, LoadError> {
     }
 }
 
+/// What a component's file hashes to. Blocks.
+pub(crate) fn digest(path: &Path) -> Result<Digest, LoadError> {
+    Ok(Digest(Sha256::digest(read_file(path)?).into()))
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |why| LoadError::Read {
         path: path.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::GateRefusal;
 use crate::ModuleId;
 
 /// A step of a module's life.
@@ -83,6 +84,16 @@ impl RuntimeError {
             step,
             kind: RuntimeErrorKind::Transient,
             why: why.into(),
+        }
+    }
+
+    /// The gate did not let an artifact pass.
+    pub fn gate(module: &ModuleId, step: Step, refusal: &GateRefusal) -> Self {
+        Self {
+            module: module.clone(),
+            step,
+            kind: refusal.kind,
+            why: refusal.to_string(),
         }
     }
 

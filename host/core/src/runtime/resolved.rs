@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ModuleId;
 use crate::deployment::{ModuleKind, ModuleSpec};
+use crate::{Digest, ModuleId};
 
 /// Where the parts of a module are on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +11,11 @@ pub struct Resolved {
     /// The component's file; `None`: it is not on this machine as a file (registry, container). Name
     /// it by what is in it, so that another build has another path.
     pub component: Option<PathBuf>,
+    /// What that file hashed to when it was taken in; the pin of the specification is apart from it.
+    pub digest: Option<Digest>,
+    /// What the signatures beside that file hash to. Others make no other build, but another try of one
+    /// that was refused.
+    pub signatures: Option<Digest>,
     /// What relative paths of the specification are relative to: the manifest's folder.
     pub base: PathBuf,
 }
@@ -101,6 +106,8 @@ mod tests {
             },
             resolved: Resolved {
                 component: Some("/components/1.wasm".into()),
+                digest: None,
+                signatures: None,
                 base: "/home/a".into(),
             },
         }
@@ -113,6 +120,7 @@ mod tests {
         other.spec.restart = RestartPolicy::Never;
         other.spec.startup_order = 7;
         other.resolved.base = "/home/b".into();
+        other.resolved.signatures = Some(Digest([1; 32]));
         assert!(one.same_build(&other));
     }
 

@@ -237,17 +237,16 @@ impl Device {
         }
         self.hub
             .set_routes(RouteTable::new(routes), deployment.time_to_live);
-        let modules = deployment.modules.into_iter().map(|mut spec| {
+        let modules = deployment.modules.into_iter().map(|spec| {
             let digest = record.components.get(spec.id.as_str());
             let digest: Option<Digest> = digest.and_then(|text| text.parse().ok());
-            if let ModuleKind::Wasm(wasm) = &mut spec.kind {
-                // What was taken in is what runs.
-                wasm.digest = digest.or(wasm.digest);
-            }
             DesiredModule {
                 spec,
                 resolved: Resolved {
                     component: digest.map(|digest| self.components.path(&digest)),
+                    // What was taken in is what runs.
+                    digest,
+                    signatures: digest.and_then(|digest| self.components.signatures_hash(&digest)),
                     base: record.base.clone(),
                 },
             }

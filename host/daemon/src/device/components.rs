@@ -1,5 +1,10 @@
 //! The components of the kept deployments, by digest: what runs does not depend on anybody's folder.
 //!
+//! ```text
+//!   <hex>.wasm             a component
+//!   <hex>.sigstore.json    <hex>.sig: the signatures that were beside it when it came last
+//! ```
+//!
 //! A file is written whole under another name, synced and renamed, so that whatever has a digest's name
 //! is complete. Its bytes are checked again before they run.
 
@@ -10,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use edge_core::{ByteSize, Digest};
+use edge_trust::{Signature, bundle, detached};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
@@ -20,8 +26,29 @@ const MAX_COMPONENT: ByteSize = ByteSize(256 << 20);
 /// How files end that were not written to their end.
 const UNFINISHED: &str = "part";
 
+/// A file with a signature: how its name ends, its most bytes, and what is in it.
+struct SignatureFile {
+    suffix: &'static str,
+    most: usize,
+    read: fn(Vec<u8>) -> Signature,
+}
+
+/// The files that may lie beside a component.
+const SIGNATURES: [SignatureFile; 2] = [
+    SignatureFile {
+        suffix: bundle::SUFFIX,
+        most: bundle::MAX,
+        read: Signature::Bundle,
+    },
+    SignatureFile {
+        suffix: detached::SUFFIX,
+        most: detached::MAX,
+        read: Signature::Detached,
+    },
+];
+
 /// The folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Components {
     dir: PathBuf,
 }
@@ -38,53 +65,115 @@ impl Components {
         self.dir.join(format!("{}.wasm", digest.hex()))
     }
 
-    /// Takes a component in and says what it hashes to. On the device when this returns.
+    fn signature(&self, digest: &Digest, file: &SignatureFile) -> PathBuf {
+        self.dir.join(format!("{}{}", digest.hex(), file.suffix))
+    }
+
+    /// Takes a component in, with the signatures beside it, and says what it hashes to. On the device when
+    /// this returns. Where no signature is beside it, those that came with it before are kept: they are of
+    /// its bytes.
     pub(crate) fn import(&self, source: &Path) -> io::Result<Digest> {
-        let mut bytes = Vec::new();
-        // Opening a pipe must not wait for somebody to write to it.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(source)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
-        (&mut file)
-            .take(MAX_COMPONENT.0 + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_COMPONENT.0 {
-            return Err(io::Error::other(format!(
-                "it has more than {MAX_COMPONENT}, the most that a component may have"
-            )));
-        }
+        let bytes = read(source, MAX_COMPONENT.0, "a component")?;
         let digest = Digest(Sha256::digest(&bytes).into());
-        let path = self.path(&digest);
-        // What is there may have rotted: taking it in again is how it is repaired.
-        if !fs::read(&path).is_ok_and(|kept| kept == bytes) {
-            let unfinished = path.with_extension(UNFINISHED);
-            let mut file = File::create(&unfinished)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
+        self.write(&self.path(&digest), &bytes)?;
+        for file in &SIGNATURES {
+            let mut beside = source.as_os_str().to_owned();
+            beside.push(file.suffix);
+            let beside = PathBuf::from(beside);
+            let bytes = match read(&beside, file.most as u64, "a signature") {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                read => read.map_err(|error| {
+                    let text = format!("its signature {}: {error}", beside.display());
+                    io::Error::new(error.kind(), text)
+                })?,
+            };
+            self.write(&self.signature(&digest, file), &bytes)?;
         }
         File::open(&self.dir)?.sync_all()?;
         Ok(digest)
     }
 
-    /// Removes all but these.
+    /// Writes a file whole.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // What is there may have rotted: taking it in again is how it is repaired.
+        if fs::read(path).is_ok_and(|kept| kept == bytes) {
+            return Ok(());
+        }
+        let unfinished = path.with_extension(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    }
+
+    /// The signatures of a component, each with its place.
+    pub(crate) fn signatures(&self, digest: &Digest) -> io::Result<Vec<(String, Signature)>> {
+        let mut all = Vec::new();
+        for file in &SIGNATURES {
+            let path = self.signature(digest, file);
+            match read(&path, file.most as u64, "a signature") {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => all.push((
+                    format!("the file beside it, *{}", file.suffix),
+                    (file.read)(read?),
+                )),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Tells one set of signatures of a component from another; `None` if there are none.
+    pub(crate) fn signatures_hash(&self, digest: &Digest) -> Option<Digest> {
+        let files = SIGNATURES.iter().map(|file| self.signature(digest, file));
+        // One that cannot be read is said by the gate.
+        let read: Vec<_> = files.filter_map(|path| fs::read(path).ok()).collect();
+        let mut hash = Sha256::new();
+        for bytes in &read {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        (!read.is_empty()).then(|| Digest(hash.finalize().into()))
+    }
+
+    /// Removes all but these, and their signatures.
     pub(crate) fn keep(&self, wanted: &BTreeSet<Digest>) -> io::Result<()> {
-        let wanted: BTreeSet<PathBuf> = wanted.iter().map(|digest| self.path(digest)).collect();
+        let wanted: BTreeSet<String> = wanted.iter().map(Digest::hex).collect();
         for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            let ours = path
-                .extension()
-                .is_some_and(|end| end == "wasm" || end == UNFINISHED);
-            if ours && !wanted.contains(&path) {
-                fs::remove_file(&path)?;
+            let entry = entry?;
+            let name = entry.file_name();
+            // A name that is no text is not of ours.
+            let Some((stem, rest)) = name.to_str().and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let ends = |end: &str| rest.rsplit('.').next() == Some(end);
+            let ours = ["wasm", "json", "sig"].into_iter().any(ends);
+            if ends(UNFINISHED) || ours && !wanted.contains(stem) {
+                fs::remove_file(entry.path())?;
             }
         }
         Ok(())
     }
+}
+
+/// Reads a file that has at most so many bytes.
+fn read(path: &Path, most: u64, what: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // Opening a pipe must not wait for somebody to write to it.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    (&mut file).take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let most = ByteSize(most);
+        return Err(io::Error::other(format!(
+            "it has more than {most}, the most that {what} may have"
+        )));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -109,6 +198,52 @@ mod tests {
 
         components.keep(&BTreeSet::from([two])).expect("keep");
         assert!(!components.path(&one).exists() && components.path(&two).exists());
+    }
+
+    #[test]
+    fn signatures_come_and_go_with_their_component() {
+        let dir = tempfile::tempdir().expect("dir");
+        let source = dir.path().join("a.wasm");
+        let beside = |suffix: &str| dir.path().join(format!("a.wasm{suffix}"));
+        let components = Components::open(dir.path().join("components")).expect("folder");
+        fs::write(&source, "one").expect("file");
+        let one = components.import(&source).expect("import");
+        assert_eq!(components.signatures(&one).expect("none"), []);
+        assert_eq!(components.signatures_hash(&one), None);
+        fs::write(beside(".sigstore.json"), "bundle").expect("file");
+        fs::write(beside(".sig"), "sig").expect("file");
+        components.import(&source).expect("import");
+        let kept = components.signatures(&one).expect("two");
+        let kept: Vec<_> = kept.into_iter().map(|(_, signature)| signature).collect();
+        assert_eq!(
+            kept,
+            [
+                Signature::Bundle(b"bundle".to_vec()),
+                Signature::Detached(b"sig".to_vec())
+            ]
+        );
+        let hash = components.signatures_hash(&one);
+        fs::write(beside(".sig"), "other").expect("file");
+        components.import(&source).expect("import");
+        assert_ne!(components.signatures_hash(&one), hash);
+        // Without them, the same bytes keep what they had.
+        fs::remove_file(beside(".sig")).expect("gone");
+        components.import(&source).expect("import");
+        assert_eq!(components.signatures(&one).expect("two").len(), 2);
+        fs::write(beside(".sig"), [b'x'; 5000]).expect("file");
+        let error = components.import(&source).expect_err("large").to_string();
+        assert!(
+            error.contains("a.wasm.sig: it has more than 4KiB"),
+            "{error}"
+        );
+
+        components.keep(&BTreeSet::from([one])).expect("keep");
+        assert_eq!(components.signatures(&one).expect("two").len(), 2);
+        components.keep(&BTreeSet::new()).expect("keep");
+        let left = fs::read_dir(dir.path().join("components"))
+            .expect("dir")
+            .count();
+        assert_eq!(left, 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use edge_core::runtime::Gate;
 use edge_core::{DeviceId, Identity, ModuleId};
 use edge_identity::{ModuleEnvironment, Registry};
 use edge_moby::{Host, Moby, MobyConfig, Stream, Surroundings};
@@ -30,7 +31,11 @@ pub(super) struct ContainerHost {
 }
 
 /// What runs containers; none where settings say so. Must be called within a tokio runtime.
-pub(super) fn runtime(settings: &Settings, host: ContainerHost) -> Option<Moby> {
+pub(super) fn runtime(
+    settings: &Settings,
+    host: ContainerHost,
+    gate: Arc<dyn Gate>,
+) -> Option<Moby> {
     let containers = &settings.containers;
     let config = MobyConfig {
         socket: containers.socket.clone()?,
@@ -39,7 +44,7 @@ pub(super) fn runtime(settings: &Settings, host: ContainerHost) -> Option<Moby> 
         device: host.device.clone(),
     };
     let tokio = tokio::runtime::Handle::current();
-    Some(Moby::new(config, Arc::new(host), tokio))
+    Some(Moby::new(config, Arc::new(host), gate, tokio))
 }
 
 impl Host for ContainerHost {

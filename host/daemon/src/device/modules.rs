@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edge_agent::AgentStatus;
 use edge_core::ModuleId;
-use edge_core::runtime::ModuleRuntime;
+use edge_core::runtime::{Gate, ModuleRuntime};
 use edge_moby::Moby;
 use edge_wasm::WasmRuntime;
 
@@ -15,8 +15,9 @@ use crate::api::types::{LastDesired, ModuleInfo, Modules};
 pub(super) fn runtimes(
     runtime: &Arc<WasmRuntime>,
     containers: Option<Moby>,
+    gate: Arc<dyn Gate>,
 ) -> Vec<Arc<dyn ModuleRuntime>> {
-    let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone());
+    let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone(), gate);
     let mut runtimes: Vec<Arc<dyn ModuleRuntime>> = vec![Arc::new(wasm)];
     if let Some(containers) = containers {
         runtimes.push(Arc::new(containers));

@@ -111,6 +111,9 @@ keys! {
     "containers.socket" => containers.socket = off_or(unix_socket);
     "containers.network" => containers.network = text_owned;
     "containers.allow" => containers.allow = list(one_of(edge_moby::Allow::WORDS));
+    "verify.require-digest" => verify.require_digest = yes_or_no;
+    "verify.require-signature" => verify.require_signature = yes_or_no;
+    "verify.keys" => verify.keys = list(path);
     "upstream.kind" => upstream.kind = one_of(&[("none", UpstreamKind::None)]);
     "upstream.messages" => upstream.messages = one_of(&[
         ("keep", RootMessages::Keep),
@@ -146,6 +149,13 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, String)> {
         ["certificates.certificate", "certificates.key"],
         [&files.certificate, &files.key],
     );
+    if settings.verify.require_signature && settings.verify.keys.is_empty() {
+        wrong.push((
+            "verify.require-signature",
+            "no key is trusted, so nothing would ever run: name files with public keys in verify.keys"
+                .to_owned(),
+        ));
+    }
     if files.ca_certificate.is_some() && files.certificate.is_some() {
         wrong.push((
             "certificates.certificate",

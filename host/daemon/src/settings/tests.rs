@@ -93,6 +93,29 @@ fn every_mistake_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn signatures_are_not_asked_for_where_no_key_is_trusted() {
+    let all =
+        "[verify]\nrequire-digest = true\nrequire-signature = true\nkeys = [\"/etc/a.pem\"]\n";
+    let settings = read::text("c.toml", all).expect("they go together");
+    assert_eq!(
+        settings.verify,
+        VerifySettings {
+            require_digest: true,
+            require_signature: true,
+            keys: vec!["/etc/a.pem".into()],
+        }
+    );
+    let BadSettings(mistakes) =
+        read::text("c.toml", "[verify]\nrequire-signature = true\n").expect_err("no key");
+    let told = mistakes[0].to_string();
+    assert!(
+        told.starts_with("c.toml:2:21: error: no key is trusted")
+            && told.ends_with("(verify.require-signature)"),
+        "{told}"
+    );
+}
+
+#[test]
 fn text_that_is_no_toml_is_told_with_the_rest() {
     let BadSettings(mistakes) =
         read::text("c.toml", "[store\nlimit = \n[hub]\ntwin-limit = true\n")

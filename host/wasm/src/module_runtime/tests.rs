@@ -7,7 +7,7 @@ use std::time::Instant;
 use edge_core::deployment::{
     ContainerSpec, DesiredStatus, DirGrant, ModuleSpec, RestartPolicy, WasmOptions, WasmSpec,
 };
-use edge_core::runtime::Resolved;
+use edge_core::runtime::{GateRefusal, Open, Resolved, RuntimeErrorKind};
 use edge_core::{ByteSize, Digest, EndpointId, Identity, MessageBuilder, Priority};
 use edge_hub::{Hub, HubConfig};
 use edge_store::{Commit, MemoryLog};
@@ -53,6 +53,10 @@ impl Bench {
     }
 
     fn with_logs(logs: Arc<dyn LogSink>) -> Self {
+        Self::with(logs, Arc::new(Open))
+    }
+
+    fn with(logs: Arc<dyn LogSink>, gate: Arc<dyn Gate>) -> Self {
         let device = edge_core::DeviceId::new("device").unwrap();
         let hub = Hub::new(HubConfig::new(device), Arc::new(MemoryLog::default()));
         let runtime = WasmRuntime::new(
@@ -67,7 +71,7 @@ impl Bench {
                 tokio: tokio::runtime::Handle::current(),
             },
         );
-        let runtime = WasmModuleRuntime::new(runtime);
+        let runtime = WasmModuleRuntime::new(runtime, gate);
         let (tell, events) = mpsc::unbounded_channel();
         runtime.subscribe(Arc::new(move |event| drop(tell.send(event))));
         Self {
@@ -158,6 +162,8 @@ fn module(sample_name: &str, change: impl FnOnce(&mut WasmSpec)) -> DesiredModul
         },
         resolved: Resolved {
             component: Some(sample(sample_name)),
+            digest: None,
+            signatures: None,
             base: "/".into(),
         },
     }
@@ -338,4 +344,74 @@ async fn a_module_in_a_long_step_is_said_to_run_still_and_ends_later() {
     drop(leave);
     let then = bench.runtime.stop(filter.id(), PATIENCE).await;
     assert_eq!(then, Ok(Stopped::Ended));
+}
+
+/// Lets nothing pass, and keeps what it was asked.
+#[derive(Debug)]
+struct Closed {
+    kind: RuntimeErrorKind,
+    asked: Mutex<Vec<Artifact>>,
+}
+
+impl Gate for Closed {
+    fn admit<'a>(
+        &'a self,
+        _: &'a DesiredModule,
+        artifact: &'a Artifact,
+    ) -> BoxFuture<'a, Result<(), GateRefusal>> {
+        self.asked.lock().unwrap().push(artifact.clone());
+        let refusal = GateRefusal {
+            artifact: artifact.to_string(),
+            check: "signature".to_owned(),
+            expected: "one".to_owned(),
+            found: "none".to_owned(),
+            next: "sign it".to_owned(),
+            kind: self.kind,
+        };
+        Box::pin(async { Err(refusal) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gate_does_not_let_pass_is_not_prepared_and_the_gate_knows_digest_and_pin() {
+    for kind in [RuntimeErrorKind::Refused, RuntimeErrorKind::Transient] {
+        let gate = Arc::new(Closed {
+            kind,
+            asked: Mutex::default(),
+        });
+        let bench = Bench::with(Arc::new(NoLogs), gate.clone());
+        let bytes = std::fs::read(sample("filter")).unwrap();
+        let digest = Digest(<sha2::Sha256 as sha2::Digest>::digest(bytes).into());
+        let pinned = module("filter", |wasm| wasm.digest = Some(digest));
+        let mut taken_in = filter();
+        taken_in.resolved.digest = Some(digest);
+        // The gate is asked about what is known; the bytes are compared with that later.
+        for module in [&filter(), &pinned, &taken_in] {
+            let error = bench.refusal(module).await;
+            assert_eq!(error.kind, kind);
+            let told = "signature: expected one, found none; sign it";
+            assert!(error.why.contains(told), "{error}");
+        }
+        let asked = gate.asked.lock().unwrap().clone();
+        let origin = ArtifactOrigin::File(sample("filter"));
+        let expected = [None, Some(digest), None].map(|pinned| Artifact {
+            origin: origin.clone(),
+            digest,
+            pinned,
+        });
+        assert_eq!(asked, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_let_pass_is_what_runs() {
+    let bench = Bench::new();
+    let mut changed = filter();
+    // Taken in as something else than what is there by now.
+    changed.resolved.digest = Some(Digest([7; 32]));
+    let error = bench.refusal(&changed).await;
+    assert!(
+        !error.is_transient() && error.why.contains("digest"),
+        "{error}"
+    );
 }
