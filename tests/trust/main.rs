@@ -1,0 +1,11 @@
+//! Nothing starts unverified: artifacts that somebody has tampered with are refused, each with the reason.
+//!
+//! `files` looks at a file and the signatures beside it, through `edge verify`; `devices` applies what was
+//! tampered with to a real daemon.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod devices;
+mod files;
+mod world;
