@@ -252,6 +252,13 @@ pub async fn run(
             "the count of restarts"
         }
     });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            crate::trim::when_quiet(device.agent()).await;
+            "the trimming of memory"
+        }
+    });
     parts.spawn(notify::watchdog());
     ready(&Ready {
         device: device.name().as_str(),

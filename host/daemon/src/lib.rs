@@ -17,6 +17,7 @@ mod local;
 mod metrics;
 mod paths;
 pub mod settings;
+mod trim;
 
 pub use api::{SocketError, types};
 pub use client::{Client, ClientError, Stream};
