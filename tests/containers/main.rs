@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod proxy;
+mod pulling;
 mod sdk;
 #[path = "../support/mod.rs"]
 mod support;
@@ -357,6 +358,31 @@ fn a_failing_health_check_makes_a_module_unhealthy() {
     assert!(why.contains("no pressure"), "{found}");
     engine.docker(&["exec", "worker", "/bin/touch", "/tmp/well"]);
     becomes(&daemon, "worker", "running");
+}
+
+#[test]
+fn podman_does_it_as_well() {
+    let engine = Engine::podman();
+    let mut daemon = engine.daemon();
+    let options = json!({
+        "Cmd": ["/bin/sh", "-c", format!("echo started; {WAIT}")],
+        "HostConfig": {"NetworkMode": "none"},
+    });
+    daemon.apply(&with_options("worker", options));
+    becomes(&daemon, "worker", "running");
+    engine.docker(&["kill", "worker"]);
+    becomes(&daemon, "worker", "backoff");
+    becomes(&daemon, "worker", "running");
+    let started = |engine: &Engine| engine.inspect("worker")["State"]["StartedAt"].clone();
+    let before = started(&engine);
+    daemon.kill();
+    daemon.again();
+    let found = becomes(&daemon, "worker", "running");
+    assert_eq!((started(&engine), &found["restarts"]), (before, &json!(1)));
+    let logs = daemon.edge("logs worker").output("").code(0).out;
+    assert!(logs.contains("started"), "{logs}");
+    daemon.apply(&Manifest::new());
+    daemon.eventually("it is gone", |_| engine.containers().is_empty());
 }
 
 #[test]

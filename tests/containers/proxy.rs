@@ -11,8 +11,13 @@ pub type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Listens beside the engine's socket; for as long as the test's process lives.
 pub fn start(engine: PathBuf, at: &Path) -> Sent {
+    with(engine, at, |_| {})
+}
+
+/// The same, with something that is done before what was sent is passed on.
+pub fn with(engine: PathBuf, at: &Path, before: impl Fn(&[u8]) + Send + Sync + 'static) -> Sent {
     let (listener, sent) = (UnixListener::bind(at).unwrap(), Sent::default());
-    let kept = sent.clone();
+    let (kept, before) = (sent.clone(), Arc::new(before));
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(server) = UnixStream::connect(&engine) else {
@@ -25,9 +30,10 @@ pub fn start(engine: PathBuf, at: &Path) -> Sent {
             };
             let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
             std::thread::spawn(move || copy(back.0, back.1, |_| {}));
-            let kept = kept.clone();
+            let (kept, before) = (kept.clone(), before.clone());
             std::thread::spawn(move || {
                 copy(client, server, |bytes| {
+                    before(bytes);
                     kept.lock().unwrap()[number].extend_from_slice(bytes);
                 });
             });

@@ -19,20 +19,48 @@ use super::{Daemon, Manifest, PATIENCE, namespace};
 /// The image that tests run: a busybox and nothing else.
 pub const IMAGE: &str = "edge-test:1";
 
-/// dockerd on the bridges of a network of its own: no rules of a firewall are needed there.
-const ENTER: &str = r#"ip link set lo up && exec dockerd "$@""#;
+/// The engine on the bridges of a network of its own: no rules of a firewall are needed there. What it keeps may
+/// be on a disk of its own size.
+const ENTER: &str = r#"ip link set lo up && { [ -z "$1" ] || mount -t tmpfs -o size="$1" tmpfs "$2"; } &&
+    shift 2 && exec "$@""#;
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Docker,
+    /// Its service, which has Docker's API.
+    Podman,
+}
 
 /// A running engine. Killed with all its containers when it is dropped.
 pub struct Engine {
     dir: TempDir,
+    room: Option<&'static str>,
+    kind: Kind,
     process: Option<Child>,
 }
 
 impl Engine {
     /// A fresh engine that has [`IMAGE`].
     pub fn start() -> Self {
+        Self::made(Kind::Docker, None)
+    }
+
+    /// Podman in place of Docker.
+    pub fn podman() -> Self {
+        Self::made(Kind::Podman, None)
+    }
+
+    /// One whose disk has so much room (`24m`), which is empty after each start.
+    pub fn with_room(room: &'static str) -> Self {
+        Self::made(Kind::Docker, Some(room))
+    }
+
+    fn made(kind: Kind, room: Option<&'static str>) -> Self {
         let mut engine = Self {
             dir: tempdir().unwrap(),
+            room,
+            kind,
             process: None,
         };
         engine.again();
@@ -50,21 +78,16 @@ impl Engine {
         let _ = fs::remove_dir_all(at("exec"));
         let _ = fs::remove_file(at("pid"));
         let log = fs::File::create(at("log")).unwrap();
+        fs::create_dir_all(at("data")).unwrap();
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--pid", "--mount-proc", "--fork"])
             // In namespaces of the test the engine shares its network, where daemon and registry are.
             .args((!namespace::inside()).then_some("--net"))
             .args(["--kill-child", "sh", "-c", ENTER, "sh"])
-            .args(["--iptables=false", "--bridge=none", "--ip-forward=false"])
-            .arg("--data-root")
+            .arg(self.room.unwrap_or_default())
             .arg(at("data"))
-            .arg("--exec-root")
-            .arg(at("exec"))
-            .arg("--pidfile")
-            .arg(at("pid"))
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()))
+            .args(self.words())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -82,11 +105,51 @@ impl Engine {
             if ended.is_some() || Instant::now() > until {
                 let log = fs::read_to_string(at("log")).unwrap();
                 panic!(
-                    "dockerd does not come up (it needs root, and docker.io: .ci/install):\n{log}"
+                    "the engine does not come up (it needs root, and docker.io: .ci/install):\n{log}"
                 );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Its command line.
+    fn words(&self) -> Vec<String> {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let socket = format!("unix://{}", self.socket().display());
+        let (data, exec, pid) = (at("data"), at("exec"), at("pid"));
+        let words: &[&str] = match self.kind {
+            Kind::Docker => &[
+                "dockerd",
+                "--iptables=false",
+                "--bridge=none",
+                "--ip-forward=false",
+                "--data-root",
+                &data,
+                "--exec-root",
+                &exec,
+                "--pidfile",
+                &pid,
+                "--host",
+                &socket,
+            ],
+            // Docker's own runtime: crun refuses machines that mix both versions of control groups.
+            Kind::Podman => &[
+                "podman",
+                "--storage-driver=vfs",
+                "--cgroup-manager=cgroupfs",
+                "--runtime",
+                "/usr/sbin/runc",
+                "--root",
+                &data,
+                "--runroot",
+                &exec,
+                "system",
+                "service",
+                "--time=0",
+                &socket,
+            ],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
     }
 
     /// Ends it and its containers at once.

@@ -16,6 +16,7 @@ mod daemon;
 pub mod engine;
 pub mod ledger;
 pub mod namespace;
+pub mod registry;
 mod running;
 mod samples;
 
