@@ -20,9 +20,9 @@ use edge_agent::{Agent, AgentConfig, AgentHandle, Desired, RuntimeStatus};
 use edge_core::deployment::{
     ContainerSpec, DesiredStatus, ModuleKind, ModuleSpec, PullPolicy, RestartPolicy,
 };
-use edge_core::runtime::{DesiredModule, Resolved};
+use edge_core::runtime::{BoxFuture, DesiredModule, Open, Resolved};
 use edge_core::{DeviceId, ModuleId};
-use edge_moby::{Host, Moby, MobyConfig, Stream, Surroundings};
+use edge_moby::{Host, KnownImage, Moby, MobyConfig, Stream, Surroundings};
 use raw::{Call, Proxy};
 use support::{Bench, Goal};
 
@@ -36,6 +36,18 @@ struct Nothing;
 impl Host for Nothing {
     fn surroundings(&self, _: &ModuleId) -> Result<Surroundings, String> {
         Ok(Surroundings::default())
+    }
+
+    fn known_image(&self, _: &DesiredModule) -> Option<KnownImage> {
+        None
+    }
+
+    fn image_found<'a>(
+        &'a self,
+        _: &'a DesiredModule,
+        _: KnownImage,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn line(&self, _: &ModuleId, _: Stream, _: &str) {}
@@ -156,7 +168,8 @@ fn main() {
             allow: Default::default(),
             device: DeviceId::new("bench").expect("valid"),
         };
-        let moby = Moby::new(config, Arc::new(Nothing), tokio::runtime::Handle::current());
+        let tokio = tokio::runtime::Handle::current();
+        let moby = Moby::new(config, Arc::new(Nothing), Arc::new(Open), tokio);
         let agent = Agent::start(vec![Arc::new(moby)], AgentConfig::default());
         nothing(&agent).await;
         for (case, count, full) in [("one container", 1, 15), ("ten containers at once", 10, 7)] {

@@ -14,6 +14,7 @@ use edge_core::{Digest, ModuleId};
 use futures_util::StreamExt as _;
 use tracing::{debug, info, warn};
 
+use crate::KnownImage;
 use crate::engine::{Engine, EngineError};
 
 /// Why there is no image.
@@ -46,6 +47,12 @@ pub(crate) enum ImageError {
         "image {0} is not on this machine and imagePullPolicy is never: load it, or let it be fetched"
     )]
     Absent(String),
+    /// What it was resolved to is gone, and comes from nowhere.
+    #[error(
+        "image {image} was {id} when this deployment resolved it; that is not on this machine any more, and was \
+         in no registry: load it again, or change the module's version to take what bears the name now"
+    )]
+    Gone { image: String, id: Digest },
     /// It could not be fetched.
     #[error("cannot fetch image {image}: {why}")]
     Pull {
@@ -78,6 +85,20 @@ pub(crate) struct Image {
     pub(crate) id: Digest,
     /// What the gate is asked about; one of them has to pass. Never empty.
     pub(crate) artifacts: Vec<Artifact>,
+}
+
+impl Image {
+    /// What is to be remembered of it.
+    pub(crate) fn known(&self) -> KnownImage {
+        let in_registry = |artifact: &Artifact| match artifact.origin {
+            ArtifactOrigin::Registry { .. } => Some(artifact.digest),
+            _ => None,
+        };
+        KnownImage {
+            id: self.id,
+            manifest: self.artifacts.iter().find_map(in_registry),
+        }
+    }
 }
 
 /// The parts of a reference that the manifest's reader has accepted.
@@ -177,6 +198,45 @@ pub(crate) async fn resolve(
     described(image, &reference, &found).ok_or_else(|| ImageError::Id {
         image: image.clone(),
         id: found.id.unwrap_or_default(),
+    })
+}
+
+/// Brings an image here that was resolved before: that one, whatever bears its name now.
+pub(crate) async fn again(
+    engine: &Engine,
+    module: &ModuleId,
+    container: &ContainerSpec,
+    known: KnownImage,
+) -> Result<Image, ImageError> {
+    let image = &container.image;
+    let docker = engine.docker().await?;
+    let (reference, id) = (Reference::of(image), known.id.to_string());
+    let mut found = inspect(engine, &docker, &id).await?;
+    if found.is_none() {
+        let gone = || ImageError::Gone {
+            image: image.clone(),
+            id: known.id,
+        };
+        let manifest = known.manifest.ok_or_else(gone)?;
+        if container.pull == PullPolicy::Never {
+            return Err(ImageError::Absent(image.clone()));
+        }
+        let reference = Reference {
+            digest: Some(manifest),
+            ..reference
+        };
+        let credentials = container.credentials.as_ref();
+        let pulled = pull(engine, &docker, module, &reference, credentials).await;
+        pulled.map_err(|why| ImageError::Pull {
+            image: image.clone(),
+            why,
+        })?;
+        found = inspect(engine, &docker, &id).await?;
+    }
+    let found = found.ok_or_else(|| ImageError::Absent(image.clone()))?;
+    described(image, &reference, &found).ok_or_else(|| ImageError::Id {
+        image: image.clone(),
+        id,
     })
 }
 

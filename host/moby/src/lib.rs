@@ -31,7 +31,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use edge_core::{DeviceId, ModuleId};
+use edge_core::runtime::{BoxFuture, DesiredModule};
+use edge_core::{DeviceId, Digest, ModuleId};
 
 pub use options::Allow;
 pub use runtime::Moby;
@@ -69,6 +70,16 @@ pub enum Stream {
     Err,
 }
 
+/// What an image's name stood for when it was resolved. A tag is resolved once in a deployment, wherever it leads
+/// later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownImage {
+    /// The image's id.
+    pub id: Digest,
+    /// The hash of its manifest in the registry, by which it can be fetched again; `None`: it came from none.
+    pub manifest: Option<Digest>,
+}
+
 /// The daemon, as containers see it.
 pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// What a module finds around it. Asked for each start; the same answer as long as the module's
@@ -77,6 +88,19 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Why there is nothing yet; it is asked again.
     fn surroundings(&self, module: &ModuleId) -> Result<Surroundings, String>;
+
+    /// What the module's image was found to be earlier in this deployment.
+    fn known_image(&self, module: &DesiredModule) -> Option<KnownImage>;
+
+    /// Takes down what the module's image was found to be; on the device when this comes back.
+    ///
+    /// # Errors
+    /// It is not, and why.
+    fn image_found<'a>(
+        &'a self,
+        module: &'a DesiredModule,
+        image: KnownImage,
+    ) -> BoxFuture<'a, Result<(), String>>;
 
     /// A line that a container wrote. Must not block.
     fn line(&self, module: &ModuleId, stream: Stream, line: &str);

@@ -478,7 +478,11 @@ impl ModuleRuntime for Moby {
             shared
                 .body(module, &Surroundings::default())
                 .map_err(refused)?;
-            let image = image::resolve(&shared.engine, id, spec).await;
+            let known = shared.host.known_image(module);
+            let image = match known {
+                Some(known) => image::again(&shared.engine, id, spec, known).await,
+                None => image::resolve(&shared.engine, id, spec).await,
+            };
             let image = image.map_err(|why| {
                 let mut text = why.to_string();
                 if let Some(cause) = std::error::Error::source(&why) {
@@ -488,6 +492,13 @@ impl ModuleRuntime for Moby {
             })?;
             let admitted = shared.admit(module, &image).await;
             admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))?;
+            if known != Some(image.known()) {
+                let kept = shared.host.image_found(module, image.known()).await;
+                kept.map_err(|why| {
+                    let why = format!("what its image stands for is not kept: {why}");
+                    error(id, Step::Prepare, false, why)
+                })?;
+            }
             Ok(prepared(image.id))
         })
     }

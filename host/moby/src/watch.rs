@@ -70,7 +70,11 @@ async fn session(shared: &Arc<Shared>, seen: Seen, wait: &mut Duration) -> Resul
         until: None,
         filters: Some(HashMap::from([
             filter("type", &["container"]),
-            filter("event", &["die", "destroy", "health_status"]),
+            // Podman filters by names of its own: died and remove.
+            filter(
+                "event",
+                &["die", "died", "destroy", "remove", "health_status"],
+            ),
             filter("label", &[&device]),
         ])),
     };

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use edge_core::runtime::Gate;
+use edge_core::runtime::{BoxFuture, DesiredModule};
 use edge_core::{DeviceId, Identity, ModuleId};
 use edge_identity::{ModuleEnvironment, Registry};
-use edge_moby::{Host, Moby, MobyConfig, Stream, Surroundings};
+use edge_moby::{Host, KnownImage, Moby, MobyConfig, Stream, Surroundings};
 use edge_wasm::{Level, LogSink as _};
 
 use super::logs::Logs;
@@ -74,6 +75,18 @@ impl Host for ContainerHost {
             mounts: vec![(folder, WORKLOAD.to_owned())],
             hostname: (!here).then(|| self.hostname.clone()),
         })
+    }
+
+    fn known_image(&self, _: &DesiredModule) -> Option<KnownImage> {
+        None
+    }
+
+    fn image_found<'a>(
+        &'a self,
+        _: &'a DesiredModule,
+        _: KnownImage,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn line(&self, module: &ModuleId, stream: Stream, line: &str) {
