@@ -8,6 +8,7 @@ mod pulling;
 mod sdk;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use std::fs;
 

@@ -20,6 +20,7 @@ mod method;
 mod new;
 mod output;
 mod queues;
+mod registries;
 mod remote;
 mod restart;
 mod rollback;
@@ -86,9 +87,9 @@ enum Command {
     Explain(explain::Args),
     /// Make a pair of keys, to sign components with and to verify them.
     Key(key::Args),
-    /// Sign a component with a key.
+    /// Sign a component or image with a key.
     Sign(sign::Args),
-    /// Check the signature of a component.
+    /// Check the signatures of a component or image.
     Verify(verify::Args),
     /// Write the folder of a new module.
     New(new::Args),

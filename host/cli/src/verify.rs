@@ -4,29 +4,40 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use edge_daemon::registry_signatures;
+use edge_oci::Reference;
 use edge_trust::{PublicKey, Signature, Subject, TrustedKey, Verified, bundle, detached};
 
 use crate::exit::Exit;
 use crate::output;
-use crate::sign::beside;
+use crate::registries::{Access, block_on};
+use crate::sign::{What, beside};
 
 /// Check the signatures of a component or image. Exits with 1 when none is by one of the keys.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The file; its signature is beside it.
-    #[arg(value_name = "FILE")]
+    /// The file, whose signature is beside it, or the reference of what is in a registry.
+    #[arg(value_name = "FILE|REFERENCE")]
     what: String,
     /// A public key, in PEM. May be given several times: any of them will do.
     #[arg(long, value_name = "PUB.pem", required = true)]
     key: Vec<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let keys: anyhow::Result<Vec<_>> = args.key.iter().map(|path| public_key(path)).collect();
     let keys = keys.map_err(Exit::usage)?;
-    let verified = verify_file(Path::new(&args.what), &keys)?;
+    let verified = match What::of(&args.what).map_err(Exit::usage)? {
+        What::File(path) => verify_file(&path, &keys)?,
+        What::Registry(reference) => {
+            let verified = verify_in_registry(&reference, &keys, &args.access);
+            block_on(verified).map_err(Exit::incomplete)?
+        }
+    };
     let Verified { digest, key, form } = verified;
     output::line(&format!("{digest}\n  signed by {key}\n  {form}"))?;
     Ok(ExitCode::SUCCESS)
@@ -49,6 +60,25 @@ fn verify_file(path: &Path, keys: &[TrustedKey]) -> Result<Verified, Exit> {
     verified
         .with_context(|| format!("{} is not trusted", path.display()))
         .map_err(Exit::incomplete)
+}
+
+async fn verify_in_registry(
+    reference: &Reference,
+    keys: &[TrustedKey],
+    access: &Access,
+) -> anyhow::Result<Verified> {
+    let (registries, credentials) = access.open(reference)?;
+    let credentials = credentials.as_ref();
+    let digest = registries.resolve(reference, credentials).await?;
+    let found = registry_signatures(&registries, reference, credentials, &digest).await;
+    let verified = edge_trust::check(&found.signatures, Subject::named(digest), keys);
+    match (verified, found.unknown) {
+        (Ok(verified), _) => Ok(verified),
+        (Err(_), Some(why)) => Err(anyhow!(why).context("ask for its signatures")),
+        (Err(error), None) => {
+            Err(error).with_context(|| format!("{reference} ({digest}) is not trusted"))
+        }
+    }
 }
 
 /// The signatures beside a file, each with its place.

@@ -44,6 +44,7 @@ use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
 use edge_identity::{AuthorityError, Registry, RegistryError, Workload};
+use edge_oci::{Registries, RegistriesConfig};
 use edge_store::{Commit, CommitError, Lsn, OpenError};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
@@ -103,6 +104,9 @@ pub enum DeviceError {
     /// Certificates or keys cannot be used.
     #[error("cannot use the certificates")]
     Certificates(#[source] AuthorityError),
+    /// What is said of registries cannot be.
+    #[error(transparent)]
+    Registries(#[from] edge_oci::ConfigError),
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -238,12 +242,13 @@ impl Device {
         let path = data.path().join("components");
         let components =
             Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
+        let registries = Registries::new(RegistriesConfig::default())?;
         let gate = Arc::new(DeviceGate::new(
             &settings.verify,
             keys,
             components.clone(),
             hub.clone(),
-            Arc::new(gate::NoRegistries),
+            Arc::new(registries),
         ));
         let containers = containers::runtime(
             settings,

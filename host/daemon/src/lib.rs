@@ -17,6 +17,7 @@ mod local;
 mod metrics;
 mod paths;
 pub mod settings;
+mod signatures;
 mod trim;
 
 pub use api::{SocketError, types};
@@ -29,6 +30,8 @@ pub use local::{
     FeedError, Feeder, Feeders, Interest, LocalConfig, LocalDevice, OnDeadLetter, Skipped,
     StartError, Take, Upstream, UpstreamError,
 };
+pub use signatures::{FoundSignatures, registry_signatures};
+
 pub use paths::{NoDataDir, cache_dir, config_file, find_socket};
 
 pub use edge_hub::{MethodError, MethodResponse, Section, Snapshot};

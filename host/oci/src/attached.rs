@@ -19,7 +19,7 @@ use edge_core::{ByteSize, Digest};
 use crate::config::Registries;
 use crate::error::{Part, PullError, PushError, RegistryError};
 use crate::layout::{Descriptor, EMPTY, INDEX, Index, MANIFEST, Manifest, read_json};
-use crate::pull::{PullLimits, blob, manifest_bytes};
+use crate::pull::{ANY, PullLimits, blob, manifest_bytes};
 use crate::push::{Pusher, sha256};
 use crate::reference::Reference;
 use crate::session::Session;
@@ -132,7 +132,8 @@ impl Registries {
         let mut session = Session::new(self, reference, credentials)?;
         let of = reference.with_digest(*subject);
         let limit = PullLimits::default().manifest;
-        let (about, _, header) = manifest_bytes(&mut session, &of, limit, MANIFEST).await?;
+        // It may be an image for several machines: an index.
+        let (about, _, header) = manifest_bytes(&mut session, &of, limit, ANY).await?;
         let media_type = header.unwrap_or_else(|| MANIFEST.to_owned());
         let config = Descriptor::new(EMPTY, &sha256(EMPTY_BYTES), EMPTY_BYTES.len());
         let layer = Descriptor::new(options.media_type, &sha256(&bytes), bytes.len());
@@ -170,7 +171,7 @@ impl Registries {
 }
 
 /// Where clients keep the list that a registry does not keep.
-fn fallback_tag(subject: &Digest) -> String {
+pub(crate) fn fallback_tag(subject: &Digest) -> String {
     format!("sha256-{}", subject.hex())
 }
 

@@ -32,7 +32,7 @@ pub(crate) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// The component.
 pub(crate) const WASM: &str = "application/wasm";
 /// The config of an image: registries that do not take [`CONFIG`] get it under this name.
-const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Krustlet's, and wasmCloud's before the CNCF layout.
 const OLD_CONFIG: &str = "application/vnd.wasm.config.v1+json";
 const OLD_LAYERS: [&str; 2] = [

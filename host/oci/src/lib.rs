@@ -39,6 +39,7 @@ mod config;
 mod error;
 mod land;
 mod layout;
+mod legacy;
 mod pull;
 mod push;
 mod reference;

@@ -40,6 +40,12 @@ const MEDIA_TYPE_EARLIER: &str = "application/vnd.dev.sigstore.bundle+json;versi
 pub const PREDICATE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
 /// Most bytes of a bundle; with proofs of logs they have some ten thousand.
 pub const MAX: usize = 256 << 10;
+/// The annotation of an attached bundle that says what is in it.
+pub const CONTENT: &str = "dev.sigstore.bundle.content";
+/// What [`CONTENT`] says of a bundle over a statement.
+pub const CONTENT_STATEMENT: &str = "dsse-envelope";
+/// The annotation of an attached bundle that says what its statement is about.
+pub const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
 /// How the name of a bundle's file ends, after the whole name of the file that was signed.
 pub const SUFFIX: &str = ".sigstore.json";
 

@@ -5,7 +5,7 @@ use std::fmt;
 use edge_core::Digest;
 
 /// Most characters of foreign text in a message.
-const EXCERPT: usize = 160;
+const EXCERPT: usize = 300;
 
 /// A check that a signature has not passed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +74,12 @@ pub enum VerifyError {
     BytesNeeded {
         /// What it is in.
         what: &'static str,
+    },
+    /// Where it was kept it is not whole any more.
+    #[error("content of the signature: expected it whole, found that {found}")]
+    Damaged {
+        /// What is wrong with it.
+        found: String,
     },
     /// Nothing is trusted.
     #[error("trusted keys: expected at least one, found none")]

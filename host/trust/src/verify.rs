@@ -70,6 +70,8 @@ pub enum Signature {
     Simple(SimpleSigning),
     /// Base64 of a signature over the bytes.
     Detached(Vec<u8>),
+    /// Something is there by that place, and is not whole: why. It never holds.
+    Damaged(String),
 }
 
 /// How a signature was written.
@@ -127,6 +129,9 @@ pub fn check(
             Signature::Bundle(json) => bundle::verify(json, subject, keys),
             Signature::Simple(signing) => simple::verify(signing, subject.digest, keys),
             Signature::Detached(text) => detached::verify(text, subject, keys),
+            Signature::Damaged(why) => Err(VerifyError::Damaged {
+                found: VerifyError::excerpt(why),
+            }),
         };
         match verified {
             Ok(verified) => return Ok(verified),

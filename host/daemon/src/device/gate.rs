@@ -25,6 +25,7 @@ use edge_core::runtime::{
     Artifact, ArtifactOrigin, BoxFuture, DesiredModule, Gate, GateRefusal, RuntimeErrorKind,
 };
 use edge_hub::Hub;
+use edge_oci::{Reference, Registries};
 use edge_store::{Commit, Put, Table};
 use edge_trust::{Signature, Subject, TrustedKey, Untrusted, Verified};
 use serde_json::json;
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 
 use super::components::Components;
 use crate::settings::VerifySettings;
+use crate::signatures::{FoundSignatures, registry_signatures};
 
 /// Before the names of what was verified.
 const VERIFIED: &str = "verified/";
@@ -40,16 +42,35 @@ const MOST_VERIFIED: usize = 1_000;
 
 /// Where a registry's signatures come from.
 pub(super) trait SignatureSource: std::fmt::Debug + Send + Sync + 'static {
-    /// All that a registry has for a manifest, each with its place. Cancel safe.
-    ///
-    /// # Errors
-    /// It could not be asked; it is asked again.
+    /// All that a registry has for a manifest. Cancel safe.
     fn signatures<'a>(
         &'a self,
         reference: &'a str,
         digest: &'a Digest,
         credentials: Option<&'a RegistryCredentials>,
-    ) -> BoxFuture<'a, Result<Vec<(String, Signature)>, String>>;
+    ) -> BoxFuture<'a, FoundSignatures>;
+}
+
+impl SignatureSource for Registries {
+    fn signatures<'a>(
+        &'a self,
+        reference: &'a str,
+        digest: &'a Digest,
+        credentials: Option<&'a RegistryCredentials>,
+    ) -> BoxFuture<'a, FoundSignatures> {
+        Box::pin(async move {
+            match Reference::parse(reference) {
+                Ok(reference) => registry_signatures(self, &reference, credentials, digest).await,
+                Err(error) => {
+                    let damaged = Signature::Damaged(error.to_string());
+                    FoundSignatures {
+                        signatures: vec![("the deployment".to_owned(), damaged)],
+                        unknown: None,
+                    }
+                }
+            }
+        })
+    }
 }
 
 /// The gate.
@@ -150,13 +171,19 @@ impl DeviceGate {
                 let found = self
                     .registries
                     .signatures(reference, &artifact.digest, credentials);
-                let found = found.await.map_err(|why| {
-                    let found = format!("that it cannot be asked: {why}");
-                    unknown(module, artifact, "the registry's signatures", found)
-                })?;
+                let found = found.await;
                 let subject = Subject::named(artifact.digest);
-                let verified = edge_trust::check(&found, subject, &self.keys)
-                    .map_err(|why| self.untrusted(module, artifact, why))?;
+                let checked = edge_trust::check(&found.signatures, subject, &self.keys);
+                let verified = match (checked, found.unknown) {
+                    (Ok(verified), _) => verified,
+                    // There may be one that holds among those that could not be asked for.
+                    (Err(_), Some(why)) => {
+                        let found = format!("that it cannot be asked: {why}");
+                        let expected = "the registry's signatures";
+                        return Err(unknown(module, artifact, expected, found));
+                    }
+                    (Err(why), None) => return Err(self.untrusted(module, artifact, why)),
+                };
                 tell(module, &verified);
                 self.record(reference, &verified).await;
                 Ok(())
@@ -340,21 +367,6 @@ fn unknown(
             found,
             "it is tried again".to_owned(),
         )
-    }
-}
-
-/// No registry is asked.
-#[derive(Debug)]
-pub(super) struct NoRegistries;
-
-impl SignatureSource for NoRegistries {
-    fn signatures<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Digest,
-        _: Option<&'a RegistryCredentials>,
-    ) -> BoxFuture<'a, Result<Vec<(String, Signature)>, String>> {
-        Box::pin(async { Err("registries are not asked".to_owned()) })
     }
 }
 

@@ -30,11 +30,21 @@ impl SignatureSource for Registry {
         reference: &'a str,
         _: &'a Digest,
         _: Option<&'a RegistryCredentials>,
-    ) -> BoxFuture<'a, Result<Vec<(String, Signature)>, String>> {
+    ) -> BoxFuture<'a, FoundSignatures> {
         assert_eq!(reference, REFERENCE);
         *self.asked.lock().expect("lock") += 1;
         let answer = self.answer.lock().expect("lock").clone();
-        Box::pin(async { answer.ok_or_else(|| "no route to host".to_owned()) })
+        let found = match answer {
+            Some(signatures) => FoundSignatures {
+                signatures,
+                unknown: None,
+            },
+            None => FoundSignatures {
+                signatures: Vec::new(),
+                unknown: Some("no route to host".to_owned()),
+            },
+        };
+        Box::pin(async { found })
     }
 }
 
