@@ -159,7 +159,10 @@ fn a_component_that_rots_on_the_device_does_not_start_again() {
     daemon.again();
     daemon.eventually("why it does not run is said", |daemon| {
         let list = daemon.json("list");
-        list["modules"][0]["status"] != "running" && list.to_string().contains("changed")
+        list["modules"][0]["status"] != "running"
+            && list
+                .to_string()
+                .contains("digest of the component on this device")
     });
 }
 

@@ -4,7 +4,7 @@
 //!   lock           held by the daemon that runs here; its process id
 //!   mgmt.sock      the management API, unless it is elsewhere
 //!   store/         the log
-//!   components/    the components of the kept deployments, by digest
+//!   components/    the components of the kept deployments by digest, and their signatures
 //!   cache/         compiled components, by digest and engine
 //! ```
 //!

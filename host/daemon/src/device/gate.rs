@@ -142,20 +142,27 @@ impl DeviceGate {
                     let found = components.signatures(&digest)?;
                     let bytes = std::fs::read(path)?;
                     let subject = Subject::of(&bytes);
-                    // The runtime compares the bytes it compiles; these may be others by now.
-                    match subject.digest() == digest {
-                        true => Ok(edge_trust::check(&found, subject, &keys)),
-                        false => Err(std::io::Error::other("it changed meanwhile")),
-                    }
+                    let checked = edge_trust::check(&found, subject, &keys);
+                    Ok((subject.digest(), checked))
                 });
                 let checked: std::io::Result<_> = match checked.await {
                     Ok(checked) => checked,
                     Err(error) => Err(error.into()),
                 };
-                let checked = checked.map_err(|error| {
+                let (found, checked) = checked.map_err(|error| {
                     let found = format!("that they cannot be read: {error}");
                     unknown(module, artifact, "the signatures beside it", found)
                 })?;
+                if found != digest {
+                    return Err(refusal(
+                        module,
+                        artifact,
+                        "digest of the component on this device",
+                        &digest.to_string(),
+                        found.to_string(),
+                        "it was changed; apply again, which takes it in anew".to_owned(),
+                    ));
+                }
                 let verified = checked.map_err(|why| self.untrusted(module, artifact, why))?;
                 tell(module, &verified);
                 Ok(())

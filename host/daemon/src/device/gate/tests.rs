@@ -232,9 +232,12 @@ async fn a_component_that_changed_on_the_device_is_not_let_pass() {
     let bundle = bundle::sign_bytes(&bench.key, BYTES).expect("signed");
     let file = bench.file(BYTES, Some(bundle));
     std::fs::write(bench.components.path(&file.digest), "others").expect("file");
-    let refusal = gate.admit(&component(), &file).await.expect_err("changed");
-    assert!(refusal.is_transient(), "{refusal}");
-    assert!(refusal.to_string().contains("it changed meanwhile"));
+    let why = refused(&gate, &component(), &file).await;
+    let part = format!(
+        "digest of the component on this device: expected {}, found sha256:",
+        file.digest
+    );
+    assert!(why.contains(&part), "{why}");
 }
 
 #[tokio::test]
