@@ -112,13 +112,15 @@ isolated! {
         // Another one by the same name.
         let id = world.push();
         assert_ne!(signed, id);
-        let told = refused(&daemon, &manifest.env("worker", "RATE", "5"));
-        assert!(told.contains("found none"), "{told}");
-        let found = module(&daemon, "worker");
-        for container in world.engine.containers() {
-            let image = world.engine.inspect(&container)["Image"].clone();
-            assert_eq!(image, signed, "{found}");
-        }
+        let next = manifest.env("worker", "RATE", "5").write(daemon.dir());
+        daemon.edge("apply").arg(next).output("");
+        daemon.eventually("why the next one does not start is said", |daemon| {
+            let found = module(daemon, "worker");
+            found["description"].as_str().is_some_and(|why| why.contains("found none; sign it"))
+        });
+        // The one before goes on.
+        assert_eq!(module(&daemon, "worker")["status"], "running");
+        assert_eq!(world.engine.inspect("worker")["Image"], signed);
     }
 
     fn an_image_that_was_never_in_a_registry_does_not_start() {

@@ -63,7 +63,7 @@ pub struct GateRefusal {
     /// What it is about.
     pub artifact: String,
     /// Which check.
-    pub check: String,
+    pub check: &'static str,
     /// What would have passed.
     pub expected: String,
     /// What there is.

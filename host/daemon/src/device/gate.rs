@@ -342,14 +342,14 @@ fn name(module: &DesiredModule, artifact: &Artifact) -> String {
 fn refusal(
     module: &DesiredModule,
     artifact: &Artifact,
-    check: &str,
+    check: &'static str,
     expected: &str,
     found: String,
     next: String,
 ) -> GateRefusal {
     GateRefusal {
         artifact: name(module, artifact),
-        check: check.to_owned(),
+        check,
         expected: expected.to_owned(),
         found,
         next,

@@ -362,7 +362,7 @@ impl Gate for Closed {
         self.asked.lock().unwrap().push(artifact.clone());
         let refusal = GateRefusal {
             artifact: artifact.to_string(),
-            check: "signature".to_owned(),
+            check: "signature",
             expected: "one".to_owned(),
             found: "none".to_owned(),
             next: "sign it".to_owned(),
