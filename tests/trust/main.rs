@@ -3,6 +3,8 @@
 //! `files` looks at a file and the signatures beside it, `registries` at what is in a registry, both through
 //! `edge verify`; `devices` applies what was tampered with to a real daemon.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

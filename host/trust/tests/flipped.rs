@@ -1,5 +1,7 @@
 //! Whatever byte is flipped, of what was signed, of the signature, of the digest or of the key: refused.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use edge_core::Digest;

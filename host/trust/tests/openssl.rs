@@ -1,5 +1,7 @@
 //! Keys and signatures against OpenSSL's: what it makes holds here, and what is made here holds there.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
