@@ -108,6 +108,32 @@ impl Daemon {
         serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{error} in {output:#?}"))
     }
 
+    /// Applies a manifest, and does not wait for its modules.
+    #[track_caller]
+    pub fn apply_only(&self, manifest: &Manifest) {
+        let path = manifest.write(self.dir());
+        let apply = self.edge("apply --no-wait").arg(path);
+        apply.output("").code(0);
+    }
+
+    /// A module, as `edge list` shows it.
+    #[track_caller]
+    pub fn module(&self, name: &str) -> Value {
+        let list = self.json("list");
+        let modules = list["modules"].as_array().unwrap();
+        let found = modules.iter().find(|module| module["name"] == name);
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Waits until a module has this status.
+    #[track_caller]
+    pub fn becomes(&self, name: &str, status: &str) -> Value {
+        self.eventually(&format!("{name} is {status}"), |daemon| {
+            daemon.module(name)["status"] == status
+        });
+        self.module(name)
+    }
+
     /// Applies a manifest, and expects that its modules are brought up.
     #[track_caller]
     pub fn apply(&self, manifest: &Manifest) -> Output {
@@ -224,6 +250,15 @@ impl Manifest {
         self
     }
 
+    /// A module whose component is in a registry, with more keys of `createOptions`.
+    pub fn component(mut self, name: &str, image: &str, options: Value) -> Self {
+        self.modules[name] = json!({
+            "type": "wasm", "version": "1.0", "status": "running", "restartPolicy": "always",
+            "settings": {"image": image, "createOptions": options},
+        });
+        self
+    }
+
     /// A container with `createOptions`.
     pub fn container(mut self, name: &str, image: &str, options: Value) -> Self {
         self.modules[name] = json!({
@@ -236,6 +271,12 @@ impl Manifest {
     /// One more key of a module.
     pub fn key(mut self, module: &str, key: &str, value: Value) -> Self {
         self.modules[module][key] = value;
+        self
+    }
+
+    /// One more key of a module's settings.
+    pub fn setting(mut self, module: &str, key: &str, value: Value) -> Self {
+        self.modules[module]["settings"][key] = value;
         self
     }
 

@@ -19,6 +19,8 @@ mod logs;
 mod method;
 mod new;
 mod output;
+mod pull;
+mod push;
 mod queues;
 mod registries;
 mod remote;
@@ -85,6 +87,10 @@ enum Command {
     Top(top::Args),
     /// Say, part by part, why routes take a message or not.
     Explain(explain::Args),
+    /// Store a component in a registry.
+    Push(push::Args),
+    /// Fetch a component from a registry.
+    Pull(pull::Args),
     /// Make a pair of keys, to sign components with and to verify them.
     Key(key::Args),
     /// Sign a component or image with a key.
@@ -135,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Certificates(args) => certificates::run(args),
         Command::Top(args) => top::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Push(args) => push::run(args),
+        Command::Pull(args) => pull::run(args),
         Command::Key(args) => key::run(args),
         Command::Sign(args) => sign::run(args),
         Command::Verify(args) => verify::run(args),

@@ -178,10 +178,20 @@ impl fmt::Debug for RegistryCredentials {
 pub struct WasmSpec {
     /// Where it comes from.
     pub image: ComponentRef,
-    /// What its bytes must hash to.
+    /// What it must hash to: the bytes of a file, the manifest of an artifact in a registry.
     pub digest: Option<Digest>,
+    /// For the registry that it comes from.
+    pub credentials: Option<RegistryCredentials>,
     /// Its sandbox.
     pub options: WasmOptions,
+}
+
+impl WasmSpec {
+    /// Whether a module that was made from the one is what the other asks for: how its component gets here
+    /// does not show in it.
+    pub fn same_build(&self, other: &Self) -> bool {
+        self.image == other.image && self.digest == other.digest && self.options == other.options
+    }
 }
 
 /// Where a component comes from.

@@ -27,6 +27,8 @@ mod messages;
 mod modules;
 mod queues;
 mod record;
+mod registries;
+mod resolved;
 mod restarts;
 mod store;
 mod tail;
@@ -44,13 +46,12 @@ use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
 use edge_identity::{AuthorityError, Registry, RegistryError, Workload};
-use edge_oci::{Registries, RegistriesConfig};
 use edge_store::{Commit, CommitError, Lsn, OpenError};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::settings::{AgentSettings, Cache, KeyFileError, Settings};
+use crate::settings::{AgentSettings, Cache, KeyFileError, RegistryFileError, Settings};
 
 pub(crate) use apply::ApplyError;
 pub(crate) use identities::{IdentityError, identity};
@@ -63,6 +64,7 @@ use components::Components;
 use gate::DeviceGate;
 use logs::Logs;
 use record::Record;
+use registries::RegistryComponents;
 use store::Store;
 use tokio::sync::watch;
 use trial::Trial;
@@ -104,12 +106,12 @@ pub enum DeviceError {
     /// Certificates or keys cannot be used.
     #[error("cannot use the certificates")]
     Certificates(#[source] AuthorityError),
-    /// What is said of registries cannot be.
-    #[error(transparent)]
-    Registries(#[from] edge_oci::ConfigError),
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// What is said of a registry cannot be used.
+    #[error(transparent)]
+    Registries(#[from] RegistryFileError),
     /// No such group.
     #[error(
         "group {0:?} of the workload sockets is not in /etc/group: make it, or correct [workload] group"
@@ -130,6 +132,7 @@ pub(crate) struct Device {
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
     components: Components,
+    from_registries: Arc<RegistryComponents>,
     logs: Arc<Logs>,
     twin_limit: ByteSize,
     instance: String,
@@ -239,16 +242,21 @@ impl Device {
             },
         );
         let keys = settings.verify.read_keys()?;
+        let registries = Arc::new(crate::settings::open_registries(&settings.registries)?);
         let path = data.path().join("components");
         let components =
             Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
-        let registries = Registries::new(RegistriesConfig::default())?;
+        let from_registries = Arc::new(RegistryComponents::new(
+            registries.clone(),
+            components.clone(),
+            hub.clone(),
+        ));
         let gate = Arc::new(DeviceGate::new(
             &settings.verify,
             keys,
             components.clone(),
             hub.clone(),
-            Arc::new(registries),
+            registries,
         ));
         let containers = containers::runtime(
             settings,
@@ -262,7 +270,7 @@ impl Device {
             },
             gate.clone(),
         );
-        let runtimes = modules::runtimes(&runtime, containers, gate);
+        let runtimes = modules::runtimes(&runtime, containers, gate, from_registries.clone());
         let agent = Agent::start(runtimes, AgentConfig::default());
         let device = Arc::new(Self {
             started: hub.now(),
@@ -276,6 +284,7 @@ impl Device {
             runtime,
             agent,
             components,
+            from_registries,
             logs,
             twin_limit: settings.hub.twin_limit,
             instance: guid(),

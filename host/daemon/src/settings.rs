@@ -11,6 +11,7 @@
 mod connections;
 mod keys;
 mod read;
+mod registries;
 mod verify;
 
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub use connections::{
     WorkloadSettings,
 };
 pub use read::{BadSettings, Mistake};
+pub(crate) use registries::open as open_registries;
+pub use registries::{RegistryFileError, RegistrySettings};
 pub use verify::{KeyFileError, VerifySettings};
 
 /// Every key with its default and what it is for; reading it gives [`Settings::default`].
@@ -66,6 +69,8 @@ pub struct Settings {
     pub containers: ContainerSettings,
     /// `[verify]`.
     pub verify: VerifySettings,
+    /// `[[registries]]`.
+    pub registries: Vec<RegistrySettings>,
     /// `[upstream]`.
     pub upstream: UpstreamSettings,
 }

@@ -1,6 +1,6 @@
 //! `$edgeAgent`: which modules run.
 
-use edge_core::deployment::{ModuleKind, ModuleSpec, RegistryCredentials, Rollback};
+use edge_core::deployment::{ComponentRef, ModuleKind, ModuleSpec, RegistryCredentials, Rollback};
 
 use crate::checker::Checker;
 use crate::flatten::Desired;
@@ -75,13 +75,22 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
             .extend(module::read(checker, member, minor.unwrap_or(NEWEST)));
     }
     for spec in &mut modules.specs {
-        if let ModuleKind::Container(container) = &mut spec.kind {
-            let registry = image::registry(&container.image);
-            let known = credentials
-                .iter()
-                .find(|known| image::registry_of_address(&known.address) == registry);
-            container.credentials = known.cloned();
-            container.logging = logging.clone();
+        let of = |image: &str| {
+            let registry = image::registry(image);
+            let mut known = credentials.iter();
+            let known = known.find(|known| image::registry_of_address(&known.address) == registry);
+            known.cloned()
+        };
+        match &mut spec.kind {
+            ModuleKind::Container(container) => {
+                container.credentials = of(&container.image);
+                container.logging = logging.clone();
+            }
+            ModuleKind::Wasm(wasm) => {
+                if let ComponentRef::Registry(image) = &wasm.image {
+                    wasm.credentials = of(image);
+                }
+            }
         }
     }
     modules

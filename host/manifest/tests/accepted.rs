@@ -282,3 +282,24 @@ fn a_container_has_its_options_whole_and_sorted_its_pull_policy_and_its_registry
     };
     assert_eq!(read.deployment.rollback, rollback);
 }
+
+#[test]
+fn a_component_in_a_registry_has_its_registrys_credentials() {
+    let read = accept(
+        r#"{"modulesContent": {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1",
+        "runtime": {"type": "docker", "settings": {"registryCredentials": {
+            "a": {"address": "https://r.example:5000", "username": "u", "password": "secret"}}}},
+        "modules": {
+            "one": {"type": "wasm", "settings": {"image": "r.example:5000/filter:3"}},
+            "two": {"type": "wasm", "settings": {"image": "r.example/filter:3"}},
+            "three": {"type": "wasm", "settings": {"image": "file:filter.wasm"}}}}}}}"#,
+    );
+    let user = |name| {
+        let credentials = wasm(&read, name).credentials.as_ref();
+        credentials.map(|known| known.username.as_str())
+    };
+    assert_eq!(
+        (user("one"), user("two"), user("three")),
+        (Some("u"), None, None)
+    );
+}

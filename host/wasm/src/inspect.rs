@@ -16,7 +16,7 @@ mod sniff;
 #[cfg(test)]
 mod tests;
 
-pub use grants::{GrantName, MissingGrant, MissingReason, check_imports, describe};
+pub use grants::{GrantName, MissingGrant, MissingReason, check_claims, check_imports, describe};
 pub use handlers::Handlers;
 pub use names::InterfaceName;
 

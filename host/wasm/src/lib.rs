@@ -38,7 +38,7 @@ pub use compile::{CompileJob, Compiler, JobError, ParseJobError};
 pub use engine::{Allocation, EPOCH, EngineKind};
 pub use logs::{Level, LogSink};
 pub use module::{Fitness, OnFitness, WasmModule};
-pub use module_runtime::WasmModuleRuntime;
+pub use module_runtime::{ComponentSource, Fetched, WasmModuleRuntime};
 pub use runtime::{CompileObserver, LoadError, Prepared, RuntimeConfig, Source, WasmRuntime};
 pub use scheduler::Scheduler;
 pub use service::{Service, ServiceEnd};

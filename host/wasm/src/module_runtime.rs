@@ -7,7 +7,8 @@
 //!                             └───► service (wasi:cli/run) ends by itself, and is reported
 //! ```
 //!
-//! Before a component is compiled its digest is compared with the pin, and the [`Gate`] is asked.
+//! Before a component is compiled its digest is compared with the pin, and the [`Gate`] is asked. Of one that is
+//! in a registry, that is the digest of its manifest there, and it is fetched after that ([`ComponentSource`]).
 //!
 //! Nothing here outlives the process, so there is never anything to adopt. What a component knows of its
 //! end is only whether it is a success: the exit code is 0 or 1.
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use edge_core::deployment::{ComponentRef, ModuleKind, WasmSpec};
+use edge_core::deployment::{ComponentRef, ModuleKind, ModuleSpec, WasmSpec};
 use edge_core::runtime::{
     Adopted, Artifact, ArtifactOrigin, BoxFuture, DesiredModule, EventSink, Gate, ListError,
     ModuleEvent, ModuleRuntime, Outcome, PreparedModule, Run, RuntimeError, RuntimeEvent,
@@ -33,13 +34,18 @@ use crate::module::{Fitness, WasmModule};
 use crate::runtime::{self, LoadError, Prepared, Source, WasmRuntime};
 use crate::service::{Service, ServiceEnd};
 
+mod source;
 #[cfg(test)]
 mod tests;
+
+pub use source::{ComponentSource, Fetched};
 
 /// Runs components for the agent.
 pub struct WasmModuleRuntime {
     runtime: Arc<WasmRuntime>,
     gate: Arc<dyn Gate>,
+    /// Where components come from that are in registries; none: they are refused.
+    source: Option<Arc<dyn ComponentSource>>,
     events: Arc<Events>,
     /// What was started and not stopped; a service that ended is among them.
     running: Mutex<HashMap<ModuleId, Running>>,
@@ -94,8 +100,18 @@ impl WasmModuleRuntime {
         Self {
             runtime,
             gate,
+            source: None,
             events: Arc::default(),
             running: Mutex::default(),
+        }
+    }
+
+    /// With components from registries.
+    #[must_use]
+    pub fn with_source(self, source: Arc<dyn ComponentSource>) -> Self {
+        Self {
+            source: Some(source),
+            ..self
         }
     }
 
@@ -122,6 +138,69 @@ impl WasmModuleRuntime {
         done.map_err(|error| {
             RuntimeError::transient(module, step, format!("the host failed: {error}"))
         })
+    }
+
+    /// The component of a module, which the gate has let pass, and what it hashes to.
+    async fn admitted(&self, module: &DesiredModule) -> Result<(PathBuf, Digest), RuntimeError> {
+        let id = module.id();
+        match component(module)? {
+            (wasm, Place::File(component)) => {
+                let digest = match module.resolved.digest {
+                    Some(digest) => digest,
+                    None => {
+                        let path = component.to_owned();
+                        let hash =
+                            self.off_thread(id, Step::Prepare, move || runtime::digest(&path));
+                        hash.await?.map_err(|error| load_error(id, error))?
+                    }
+                };
+                let origin = ArtifactOrigin::File(component.to_owned());
+                self.ask(module, wasm, origin, digest).await?;
+                Ok((component.to_owned(), digest))
+            }
+            (wasm, Place::Registry(reference)) => {
+                let Some(source) = &self.source else {
+                    let why = format!(
+                        "it comes from a registry ({reference}), and only components from files run \
+                         here: say \"file:…\""
+                    );
+                    return Err(RuntimeError::refused(id, Step::Prepare, why));
+                };
+                let manifest = source.resolve(module).await?;
+                let origin = ArtifactOrigin::Registry {
+                    reference: reference.to_owned(),
+                };
+                self.ask(module, wasm, origin, manifest).await?;
+                let fetched = source.fetch(module, manifest).await?;
+                Ok((fetched.file, fetched.component))
+            }
+        }
+    }
+
+    /// Compares a digest with the pin, and asks the gate.
+    async fn ask(
+        &self,
+        module: &DesiredModule,
+        wasm: &WasmSpec,
+        origin: ArtifactOrigin,
+        digest: Digest,
+    ) -> Result<(), RuntimeError> {
+        let id = module.id();
+        let artifact = Artifact {
+            origin,
+            digest,
+            pinned: wasm.digest,
+        };
+        if let Some(expected) = wasm.digest.filter(|pin| *pin != digest) {
+            let error = LoadError::Digest {
+                name: artifact.to_string(),
+                found: digest,
+                expected,
+            };
+            return Err(load_error(id, error));
+        }
+        let admitted = self.gate.admit(module, &artifact).await;
+        admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))
     }
 
     fn serve(&self, id: &ModuleId, prepared: Arc<Prepared>, run: Run) -> Running {
@@ -213,35 +292,11 @@ impl ModuleRuntime for WasmModuleRuntime {
     ) -> BoxFuture<'a, Result<PreparedModule, RuntimeError>> {
         Box::pin(async move {
             let id = module.id();
-            let (wasm, component) = component(module)?;
-            let digest = match module.resolved.digest {
-                Some(digest) => digest,
-                None => {
-                    let path = component.to_owned();
-                    let hash = self.off_thread(id, Step::Prepare, move || runtime::digest(&path));
-                    hash.await?.map_err(|error| load_error(id, error))?
-                }
-            };
-            if let Some(expected) = wasm.digest.filter(|pin| *pin != digest) {
-                let error = LoadError::Digest {
-                    name: component.display().to_string(),
-                    found: digest,
-                    expected,
-                };
-                return Err(load_error(id, error));
-            }
-            let artifact = Artifact {
-                origin: ArtifactOrigin::File(component.to_owned()),
-                digest,
-                pinned: wasm.digest,
-            };
-            let admitted = self.gate.admit(module, &artifact).await;
-            admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))?;
+            let (component, digest) = self.admitted(module).await?;
             let (runtime, wanted) = (self.runtime.clone(), module.clone());
-            let (wasm, component) = (wasm.clone(), component.to_owned());
             let prepared = self
                 .off_thread(id, Step::Prepare, move || {
-                    prepare(&runtime, wanted, wasm, component, digest)
+                    prepare(&runtime, wanted, component, digest)
                 })
                 .await??;
             Ok(PreparedModule {
@@ -361,26 +416,35 @@ impl ModuleRuntime for WasmModuleRuntime {
     }
 }
 
+/// Where a component is.
+enum Place<'a> {
+    File(&'a Path),
+    /// A registry, by its reference.
+    Registry(&'a str),
+}
+
 /// The component of a module, and where it is.
-fn component(module: &DesiredModule) -> Result<(&WasmSpec, &Path), RuntimeError> {
+fn component(module: &DesiredModule) -> Result<(&WasmSpec, Place<'_>), RuntimeError> {
     let DesiredModule { spec, resolved } = module;
     let refused = |why: String| Err(RuntimeError::refused(&spec.id, Step::Prepare, why));
-    let wasm = match &spec.kind {
-        ModuleKind::Wasm(wasm) => wasm,
-        ModuleKind::Container(container) => {
-            return refused(format!("it is a container ({})", container.image));
-        }
-    };
+    let wasm = wasm(spec)?;
     match (&resolved.component, &wasm.image) {
-        (Some(component), _) => Ok((wasm, component)),
+        (Some(component), _) => Ok((wasm, Place::File(component))),
         (None, ComponentRef::File(path)) => refused(format!(
             "its component {} has not been found",
             path.display()
         )),
-        (None, ComponentRef::Registry(image)) => refused(format!(
-            "it comes from a registry ({image}), and only components from files run here: \
-             say \"file:…\""
-        )),
+        (None, ComponentRef::Registry(image)) => Ok((wasm, Place::Registry(image))),
+    }
+}
+
+fn wasm(spec: &ModuleSpec) -> Result<&WasmSpec, RuntimeError> {
+    match &spec.kind {
+        ModuleKind::Wasm(wasm) => Ok(wasm),
+        ModuleKind::Container(container) => {
+            let why = format!("it is a container ({})", container.image);
+            Err(RuntimeError::refused(&spec.id, Step::Prepare, why))
+        }
     }
 }
 
@@ -389,12 +453,11 @@ fn component(module: &DesiredModule) -> Result<(&WasmSpec, &Path), RuntimeError>
 fn prepare(
     runtime: &WasmRuntime,
     module: DesiredModule,
-    wasm: WasmSpec,
     component: PathBuf,
     digest: Digest,
 ) -> Result<Arc<Prepared>, RuntimeError> {
     let DesiredModule { spec, resolved } = module;
-    let mut options = wasm.options;
+    let mut options = wasm(&spec)?.options.clone();
     for dir in &mut options.grants.dirs {
         dir.host = resolved.path(&dir.host);
     }

@@ -26,6 +26,7 @@ fn wasm() -> DesiredModule {
             kind: ModuleKind::Wasm(WasmSpec {
                 image: ComponentRef::File("m.wasm".into()),
                 digest: None,
+                credentials: None,
                 options: WasmOptions::default(),
             }),
         },

@@ -198,6 +198,7 @@ fn module(word: &str, args: &Args) -> anyhow::Result<ModuleSpec> {
         kind: ModuleKind::Wasm(WasmSpec {
             image: ComponentRef::File(path),
             digest: args.digest.or(pin),
+            credentials: None,
             options,
         }),
     })

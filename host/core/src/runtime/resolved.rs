@@ -69,7 +69,9 @@ impl DesiredModule {
 fn same_kind(a: &ModuleKind, b: &ModuleKind) -> bool {
     match (a, b) {
         (ModuleKind::Container(a), ModuleKind::Container(b)) => a.same_build(b),
-        (a, b) => a == b,
+        (ModuleKind::Wasm(a), ModuleKind::Wasm(b)) => a.same_build(b),
+        (ModuleKind::Container(_), ModuleKind::Wasm(_))
+        | (ModuleKind::Wasm(_), ModuleKind::Container(_)) => false,
     }
 }
 
@@ -79,8 +81,8 @@ mod tests {
 
     use super::*;
     use crate::deployment::{
-        ComponentRef, ContainerSpec, DesiredStatus, DirGrant, PullPolicy, RestartPolicy,
-        WasmOptions, WasmSpec,
+        ComponentRef, ContainerSpec, DesiredStatus, DirGrant, PullPolicy, RegistryCredentials,
+        RestartPolicy, WasmOptions, WasmSpec,
     };
 
     fn module(dir: Option<&str>) -> DesiredModule {
@@ -101,6 +103,7 @@ mod tests {
                 kind: ModuleKind::Wasm(WasmSpec {
                     image: ComponentRef::File("filter.wasm".into()),
                     digest: None,
+                    credentials: None,
                     options,
                 }),
             },
@@ -140,6 +143,26 @@ mod tests {
             |container| container.options = r#"{"Tty":true}"#.into()
         )));
         assert!(!one.same_build(&with(|container| container.image.push('0'))));
+    }
+
+    #[test]
+    fn credentials_of_a_registry_make_no_other_build_of_a_component_and_a_pin_does() {
+        let one = module(None);
+        let with = |change: fn(&mut WasmSpec)| {
+            let mut other = one.clone();
+            if let ModuleKind::Wasm(wasm) = &mut other.spec.kind {
+                change(wasm);
+            }
+            other
+        };
+        assert!(one.same_build(&with(|wasm| {
+            wasm.credentials = Some(RegistryCredentials {
+                address: "r.example".to_owned(),
+                username: "u".to_owned(),
+                password: "p".to_owned(),
+            });
+        })));
+        assert!(!one.same_build(&with(|wasm| wasm.digest = Some(Digest([1; 32])))));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::identities::IdentityError;
 use super::record::{self, Record, Standing};
+use super::resolved::{self, Resolution};
 use super::trial::{self, Trial};
 use super::{Components, Device, restarts, twins};
 use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
@@ -131,7 +132,8 @@ impl Device {
             _ => {
                 self.check_twins(&ready.deployment)?;
                 self.plan_identities(&mut record, &ready.deployment, current.as_ref());
-                self.keep(&record, true).await?;
+                let resolved = self.from_registries.taken_over(&record, &ready.deployment);
+                self.keep_new(&record, &resolved).await?;
             }
         }
         // From here on the device has it: what fails now is made good by the next start.
@@ -210,11 +212,24 @@ impl Device {
     }
 
     /// Stores a record, and returns when it is on the device.
-    pub(super) async fn keep(&self, record: &Record, new: bool) -> Result<(), CommitError> {
+    pub(super) async fn keep(&self, record: &Record) -> Result<(), CommitError> {
         let mut commit = Commit::new();
         record.stage(&mut commit);
-        if new {
-            record::stage_pruning(&**self.hub.log(), record.number, &mut commit);
+        let lsn = self.commit(&mut commit)?;
+        self.durable(lsn).await
+    }
+
+    /// Stores the record of a new deployment with what is known of its references.
+    async fn keep_new(
+        &self,
+        record: &Record,
+        resolved: &[(ModuleId, Resolution)],
+    ) -> Result<(), CommitError> {
+        let mut commit = Commit::new();
+        record.stage(&mut commit);
+        record::stage_pruning(&**self.hub.log(), record.number, &mut commit);
+        for (module, resolution) in resolved {
+            resolved::stage(record.number, module, resolution, &mut commit);
         }
         let lsn = self.commit(&mut commit)?;
         self.durable(lsn).await
@@ -232,7 +247,7 @@ impl Device {
             twins = self.set_twins(&deployment);
             record.twins_pending = twins.is_err();
             if twins.is_ok() {
-                self.keep(record, false).await?;
+                self.keep(record).await?;
             }
         }
         self.hub
@@ -251,7 +266,19 @@ impl Device {
                 },
             }
         });
-        let desired = Desired::Modules(modules.collect());
+        let modules: Vec<_> = modules.collect();
+        // The agent asks for them at once.
+        let late = self
+            .from_registries
+            .put_in_force(record.number, modules.iter());
+        let mut commit = Commit::new();
+        for (module, resolution) in &late {
+            resolved::stage(record.number, module, resolution, &mut commit);
+        }
+        if !late.is_empty() {
+            self.commit(&mut commit)?;
+        }
+        let desired = Desired::Modules(modules);
         let restarts = restarts::of(&**self.hub.log(), record.number);
         let generation = self.agent.resume(desired, restarts);
         if let Some(instead_of) = &record.instead_of {
@@ -300,7 +327,7 @@ impl Device {
         removed.map_err(ApplyError::Identities)?;
         // Or one that is made by hand under such a name would go at the next start.
         record.leaving.clear();
-        Ok(self.keep(record, false).await?)
+        Ok(self.keep(record).await?)
     }
 
     /// Whether the desired properties could be set.
@@ -361,9 +388,23 @@ impl Device {
 
     /// Gives up what belongs to no kept deployment: components, and lines of modules that are gone.
     fn prune(&self) {
-        let kept = record::history(&**self.hub.log());
-        let digests = kept.iter().flat_map(Record::digests).collect();
-        if let Err(error) = self.components.keep(&digests) {
+        let log = &**self.hub.log();
+        let kept = record::history(log);
+        let numbers = kept.iter().map(|record| record.number).collect();
+        let mut commit = Commit::new();
+        if resolved::stage_pruning(log, &numbers, &mut commit)
+            && let Err(error) = self.commit(&mut commit)
+        {
+            warn!(%error, "what references of earlier deployments stood for could not be removed");
+        }
+        let wanted = || {
+            let fetched = resolved::all(log).filter_map(|resolution| resolution.component);
+            kept.iter()
+                .flat_map(Record::digests)
+                .chain(fetched)
+                .collect()
+        };
+        if let Err(error) = self.components.keep(wanted) {
             // They only take room, and the next deployment tries again.
             warn!(%error, "components that are no longer used could not be removed");
         }

@@ -8,11 +8,12 @@
 //! A file is written whole under another name, synced and renamed, so that whatever has a digest's name
 //! is complete. Its bytes are checked again before they run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use edge_core::{ByteSize, Digest};
 use edge_trust::{Signature, bundle, detached};
@@ -51,13 +52,65 @@ const SIGNATURES: [SignatureFile; 2] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Components {
     dir: PathBuf,
+    /// What is being brought here and no record names yet.
+    held: Arc<Mutex<BTreeMap<Digest, usize>>>,
+}
+
+/// Keeps a component from being removed until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    digest: Digest,
+    held: Arc<Mutex<BTreeMap<Digest, usize>>>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.digest);
+            }
+        }
+    }
 }
 
 impl Components {
-    /// The components in a folder; it is made if need be.
+    /// The components in a folder; it is made if need be. What was not written to its end goes: nobody
+    /// else writes here.
     pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
         private_folder(&dir)?;
-        Ok(Self { dir })
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == UNFINISHED) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(Self {
+            dir,
+            held: Arc::default(),
+        })
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps a component that is about to come, or is there, until a record names it.
+    pub(crate) fn hold(&self, digest: Digest) -> Hold {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held.entry(digest).or_default() += 1;
+        Hold {
+            digest,
+            held: self.held.clone(),
+        }
+    }
+
+    /// Whether a component is there and is what its name says: what is there may have rotted. Blocks.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        let bytes = read(&self.path(digest), MAX_COMPONENT.0, "a component");
+        bytes.is_ok_and(|bytes| Sha256::digest(bytes)[..] == digest.0)
     }
 
     /// Where a component is, if it is there.
@@ -135,9 +188,12 @@ impl Components {
         (!read.is_empty()).then(|| Digest(hash.finalize().into()))
     }
 
-    /// Removes all but these, and their signatures.
-    pub(crate) fn keep(&self, wanted: &BTreeSet<Digest>) -> io::Result<()> {
-        let wanted: BTreeSet<String> = wanted.iter().map(Digest::hex).collect();
+    /// Removes all but those that `wanted` names and those that are held, and their signatures. It is asked
+    /// when nothing can be let go of meanwhile: a component is held until what it names has it.
+    pub(crate) fn keep(&self, wanted: impl FnOnce() -> BTreeSet<Digest>) -> io::Result<()> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = wanted();
+        let wanted: BTreeSet<String> = wanted.iter().chain(held.keys()).map(Digest::hex).collect();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -147,7 +203,7 @@ impl Components {
             };
             let ends = |end: &str| rest.rsplit('.').next() == Some(end);
             let ours = ["wasm", "json", "sig"].into_iter().any(ends);
-            if ends(UNFINISHED) || ours && !wanted.contains(stem) {
+            if ours && !wanted.contains(stem) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -196,7 +252,7 @@ mod tests {
         components.import(&source).expect("import");
         assert_eq!(fs::read(components.path(&two)).expect("kept"), b"two");
 
-        components.keep(&BTreeSet::from([two])).expect("keep");
+        components.keep(|| BTreeSet::from([two])).expect("keep");
         assert!(!components.path(&one).exists() && components.path(&two).exists());
     }
 
@@ -237,13 +293,37 @@ mod tests {
             "{error}"
         );
 
-        components.keep(&BTreeSet::from([one])).expect("keep");
+        components.keep(|| BTreeSet::from([one])).expect("keep");
         assert_eq!(components.signatures(&one).expect("two").len(), 2);
-        components.keep(&BTreeSet::new()).expect("keep");
+        components.keep(BTreeSet::new).expect("keep");
         let left = fs::read_dir(dir.path().join("components"))
             .expect("dir")
             .count();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_is_held_stays_until_it_is_let_go_of() {
+        let dir = tempfile::tempdir().expect("dir");
+        let source = dir.path().join("a.wasm");
+        let folder = dir.path().join("components");
+        let components = Components::open(folder.clone()).expect("folder");
+        fs::write(&source, "one").expect("file");
+        let one = components.import(&source).expect("import");
+        let (first, second) = (components.hold(one), components.hold(one));
+        drop(first);
+        components.keep(BTreeSet::new).expect("keep");
+        assert!(components.has(&one));
+        drop(second);
+        fs::write(components.path(&one), "onx").expect("file");
+        assert!(!components.has(&one), "it has rotted");
+        // What is being written is nobody's to remove but its writer's, and the next start's.
+        let unfinished = folder.join("x.part");
+        fs::write(&unfinished, "half").expect("file");
+        components.keep(BTreeSet::new).expect("keep");
+        assert!(!components.path(&one).exists() && unfinished.exists());
+        Components::open(folder).expect("folder");
+        assert!(!unfinished.exists());
     }
 
     #[test]

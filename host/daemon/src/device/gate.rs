@@ -173,7 +173,7 @@ impl DeviceGate {
                 }
                 let credentials = match &module.spec.kind {
                     ModuleKind::Container(container) => container.credentials.as_ref(),
-                    ModuleKind::Wasm(_) => None,
+                    ModuleKind::Wasm(wasm) => wasm.credentials.as_ref(),
                 };
                 let found = self
                     .registries

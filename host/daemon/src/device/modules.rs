@@ -6,7 +6,7 @@ use edge_agent::AgentStatus;
 use edge_core::ModuleId;
 use edge_core::runtime::{Gate, ModuleRuntime};
 use edge_moby::Moby;
-use edge_wasm::WasmRuntime;
+use edge_wasm::{ComponentSource, WasmRuntime};
 
 use super::Device;
 use crate::api::types::{LastDesired, ModuleInfo, Modules};
@@ -16,8 +16,9 @@ pub(super) fn runtimes(
     runtime: &Arc<WasmRuntime>,
     containers: Option<Moby>,
     gate: Arc<dyn Gate>,
+    source: Arc<dyn ComponentSource>,
 ) -> Vec<Arc<dyn ModuleRuntime>> {
-    let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone(), gate);
+    let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone(), gate).with_source(source);
     let mut runtimes: Vec<Arc<dyn ModuleRuntime>> = vec![Arc::new(wasm)];
     if let Some(containers) = containers {
         runtimes.push(Arc::new(containers));

@@ -164,7 +164,7 @@ impl Device {
             .filter(|record| record.number == trial.number)
         {
             record.standing = Standing::Good;
-            self.keep(record, false).await?;
+            self.keep(record).await?;
             self.show(record);
             info!(deployment = trial.number, "deployment works");
         }
@@ -181,7 +181,7 @@ impl Device {
         };
         let why = format!("deployment {} does not work: {why}", trial.number);
         failed.standing = Standing::Failed(why.clone());
-        self.keep(failed, false).await?;
+        self.keep(failed).await?;
         self.show(failed);
         let Some(good) = self.last_good(trial.number) else {
             warn!(%why, "no earlier deployment is known to work: it stays");

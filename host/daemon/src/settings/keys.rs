@@ -2,6 +2,7 @@
 //!
 //! A reader of a value says everything that is wrong with it; of lists and sections in them, each part.
 
+mod registries;
 mod topics;
 mod values;
 
@@ -114,6 +115,7 @@ keys! {
     "verify.require-digest" => verify.require_digest = yes_or_no;
     "verify.require-signature" => verify.require_signature = yes_or_no;
     "verify.keys" => verify.keys = list(path);
+    "registries" => registries = registries::registries;
     "upstream.kind" => upstream.kind = one_of(&[("none", UpstreamKind::None)]);
     "upstream.messages" => upstream.messages = one_of(&[
         ("keep", RootMessages::Keep),

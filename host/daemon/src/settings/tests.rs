@@ -305,3 +305,46 @@ fn a_device_that_nobody_reaches_is_localhost() {
         assert!(!is_host_name(bad), "{bad:?}");
     }
 }
+
+#[test]
+fn registries_are_read_and_every_mistake_in_them_is_told() {
+    let text = "[[registries]]\naddress = \"r.example:5000\"\nusername = \"device\"\n\
+                password-file = \"/etc/p\"\nca = \"/etc/ca.pem\"\n\
+                [[registries]]\naddress = \"10.0.0.1\"\nplain-http = true\n";
+    let settings = read::text("c.toml", text).expect("it is right");
+    assert_eq!(
+        settings.registries,
+        [
+            RegistrySettings {
+                address: "r.example:5000".to_owned(),
+                username: Some("device".to_owned()),
+                password_file: Some("/etc/p".into()),
+                ca: Some("/etc/ca.pem".into()),
+                plain_http: false,
+            },
+            RegistrySettings {
+                address: "10.0.0.1".to_owned(),
+                plain_http: true,
+                ..RegistrySettings::default()
+            },
+        ]
+    );
+    let text = "[[registries]]\naddress = \"https://r.example\"\nuser = \"a\"\n\
+                [[registries]]\naddress = \"r.example\"\nusername = \"a\"\n\
+                [[registries]]\naddress = \"r.example\"\nca = \"/ca\"\nplain-http = true\n\
+                [[registries]]\nplain-http = 1\n";
+    let BadSettings(mistakes) = read::text("c.toml", text).expect_err("it is wrong");
+    let told: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+    let expected = [
+        "\"https://r.example\" is no registry",
+        "there is no key \"user\"",
+        "password-file is missing",
+        "leave out one of both",
+        "address is missing",
+        "expected true or false",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, part) in told.iter().zip(expected) {
+        assert!(told.contains(part), "{told} has no {part}");
+    }
+}

@@ -49,6 +49,7 @@ pub(super) fn read(checker: &mut Checker, at: usize, settings: &[Member]) -> Opt
     Some(ModuleKind::Wasm(WasmSpec {
         image,
         digest,
+        credentials: None,
         options,
     }))
 }

@@ -146,3 +146,29 @@ fn a_config_that_does_not_fit_its_manifest_is_refused() {
         assert!(error.to_string().contains(why), "{why}: {error}");
     }
 }
+
+/// What `wkg oci push` 0.16.1 wrote of a sample that keeps state.
+const WKG: [&[u8]; 2] = [
+    include_bytes!("wkg-0.16.1-manifest.json"),
+    include_bytes!("wkg-0.16.1-config.json"),
+];
+
+#[test]
+fn what_wkg_pushes_is_read_with_all_that_it_says() {
+    let [manifest, config] = WKG;
+    let read = Manifest::read(manifest, Some(MANIFEST), NAME).expect("it is one");
+    let claims = read.claims(Digest([1; 32]), &PullLimits::default(), NAME);
+    let (mut claims, configured) = claims.expect("it is a component");
+    assert!(configured);
+    assert_eq!(read.config.digest, crate::push::sha256(config).to_string());
+    Config::check(config, &mut claims, NAME).expect("they fit");
+    let imports = claims.imports.expect("it says");
+    assert!(
+        imports.contains(&"wasi:keyvalue/store@0.2.0-draft2".to_owned()),
+        "{imports:?}"
+    );
+    assert_eq!(
+        claims.exports.expect("it says"),
+        ["edge:module/input-handler@0.1.0"]
+    );
+}

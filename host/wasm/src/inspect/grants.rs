@@ -246,6 +246,34 @@ pub fn check_imports(inspection: &Inspection, grants: &Grants) -> Result<(), Vec
     }
 }
 
+/// Compares what a component is said to import with what it was granted, when nothing of the component itself is
+/// there to be asked. Only grants: whether an import that the host does not know is needed at all, its name does
+/// not say.
+///
+/// # Errors
+/// Every import that the module would not get.
+pub fn check_claims(imports: &[String], grants: &Grants) -> Result<(), Vec<MissingGrant>> {
+    let missing: Vec<_> = imports
+        .iter()
+        .filter_map(|name| {
+            let import = ImportName {
+                name: name.clone(),
+                functions: Vec::new(),
+                types_only: true,
+            };
+            let reason = why_missing(&import, grants)?;
+            Some(MissingGrant {
+                interface: clip(name, 160),
+                reason,
+            })
+        })
+        .collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(missing),
+    }
+}
+
 fn why_missing(import: &ImportName, grants: &Grants) -> Option<MissingReason> {
     let Some(name) = InterfaceName::parse(&import.name) else {
         return (!import.types_only).then_some(MissingReason::Plain);

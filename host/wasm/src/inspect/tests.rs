@@ -445,3 +445,26 @@ fn what_is_never_offered_says_why_or_what_is_nearest() {
     let text = check(r#"(import "log" (func))"#, &all).expect_err("plain");
     assert!(text.contains("outside of any interface"), "{text}");
 }
+
+#[test]
+fn claims_are_refused_for_what_is_not_granted_and_for_nothing_else() {
+    let claims =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|n| (*n).to_owned()).collect() };
+    let all = claims(&[
+        "wasi:io/poll@0.2.6",
+        "wasi:keyvalue/store@0.2.0-draft",
+        "some:unknown/types@1.0.0",
+        "plain",
+    ]);
+    let missing = check_claims(&all, &Grants::default()).expect_err("state is missing");
+    let missing = describe(&missing);
+    assert!(
+        missing.starts_with("imports wasi:keyvalue/store@0.2.0-draft without the grant `state`"),
+        "{missing}"
+    );
+    let granted = Grants {
+        state: true,
+        ..Grants::default()
+    };
+    assert_eq!(check_claims(&all, &granted), Ok(()));
+}

@@ -147,6 +147,7 @@ fn module(sample_name: &str, change: impl FnOnce(&mut WasmSpec)) -> DesiredModul
     let mut wasm = WasmSpec {
         image: ComponentRef::File(format!("{sample_name}.wasm").into()),
         digest: None,
+        credentials: None,
         options: WasmOptions::default(),
     };
     change(&mut wasm);
@@ -414,4 +415,86 @@ async fn what_was_let_pass_is_what_runs() {
         !error.is_transient() && error.why.contains("digest"),
         "{error}"
     );
+}
+
+/// A registry with one component.
+#[derive(Debug)]
+struct OneComponent {
+    manifest: Digest,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl ComponentSource for OneComponent {
+    fn resolve<'a>(&'a self, _: &'a DesiredModule) -> BoxFuture<'a, Result<Digest, RuntimeError>> {
+        self.calls.lock().unwrap().push("resolve");
+        Box::pin(async { Ok(self.manifest) })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _: &'a DesiredModule,
+        manifest: Digest,
+    ) -> BoxFuture<'a, Result<Fetched, RuntimeError>> {
+        assert_eq!(manifest, self.manifest);
+        self.calls.lock().unwrap().push("fetch");
+        let file = sample("filter");
+        let bytes = std::fs::read(&file).unwrap();
+        let component = Digest(<sha2::Sha256 as sha2::Digest>::digest(bytes).into());
+        Box::pin(async move { Ok(Fetched { component, file }) })
+    }
+}
+
+fn in_registry(pin: Option<Digest>) -> DesiredModule {
+    let mut module = module("filter", |wasm| {
+        wasm.image = ComponentRef::Registry("r.example/filter:1".to_owned());
+        wasm.digest = pin;
+    });
+    module.resolved.component = None;
+    module
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_a_registry_is_fetched_when_pin_and_gate_let_its_manifest_pass() {
+    let manifest = Digest([7; 32]);
+    let source = || {
+        Arc::new(OneComponent {
+            manifest,
+            calls: Mutex::default(),
+        })
+    };
+    let calls = |source: &OneComponent| source.calls.lock().unwrap().clone();
+
+    let (mut bench, good) = (Bench::new(), source());
+    bench.runtime = bench.runtime.with_source(good.clone());
+    bench.run(&in_registry(Some(manifest)), 1).await;
+    assert_eq!(calls(&good), ["resolve", "fetch"]);
+
+    let (mut bench, pinned) = (Bench::new(), source());
+    bench.runtime = bench.runtime.with_source(pinned.clone());
+    let error = bench.refusal(&in_registry(Some(Digest([8; 32])))).await;
+    assert!(
+        error.why.contains("r.example/filter:1 has digest"),
+        "{error}"
+    );
+    assert_eq!(calls(&pinned), ["resolve"]);
+
+    let (gate, closed) = (
+        Arc::new(Closed {
+            kind: RuntimeErrorKind::Refused,
+            asked: Mutex::default(),
+        }),
+        source(),
+    );
+    let mut bench = Bench::with(Arc::new(NoLogs), gate.clone());
+    bench.runtime = bench.runtime.with_source(closed.clone());
+    bench.refusal(&in_registry(None)).await;
+    assert_eq!(calls(&closed), ["resolve"]);
+    let artifact = Artifact {
+        origin: ArtifactOrigin::Registry {
+            reference: "r.example/filter:1".to_owned(),
+        },
+        digest: manifest,
+        pinned: None,
+    };
+    assert_eq!(*gate.asked.lock().unwrap(), [artifact]);
 }

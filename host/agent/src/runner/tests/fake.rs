@@ -356,6 +356,7 @@ pub(super) fn wasm(name: &str) -> DesiredModule {
         kind: ModuleKind::Wasm(WasmSpec {
             image: ComponentRef::File("m.wasm".into()),
             digest: None,
+            credentials: None,
             options: WasmOptions::default(),
         }),
     };

@@ -142,6 +142,7 @@ fn component() -> DesiredModule {
     module(ModuleKind::Wasm(WasmSpec {
         image: ComponentRef::File(PathBuf::from("filter.wasm")),
         digest: None,
+        credentials: None,
         options: WasmOptions::default(),
     }))
 }
