@@ -105,7 +105,11 @@ fn write(node: &Node, out: &mut String) {
 fn joined(checker: &mut Checker, pieces: &[(usize, &Member)]) -> Option<Rc<Node>> {
     let mut strings = Vec::with_capacity(pieces.len());
     for (index, (number, member)) in pieces.iter().enumerate() {
-        if *number != index {
+        if *number < index {
+            // The same key twice, which has been said.
+            return None;
+        }
+        if *number > index {
             let before = match number - 1 {
                 0 => KEY.to_owned(),
                 n => format!("{KEY}{n:02}"),

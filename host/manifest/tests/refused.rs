@@ -424,3 +424,22 @@ fn what_a_route_may_rely_on_by_accident_is_a_warning_in_its_place() {
     assert_eq!((warning.line, warning.column), (4, 28));
     assert!(warning.path.ends_with("routes.r"));
 }
+
+#[test]
+fn a_piece_of_create_options_that_is_there_twice_is_said() {
+    for (one, other) in [
+        ("createOptions", "createOptions"),
+        ("createOptions01", "createOptions01"),
+    ] {
+        let text = format!(
+            r#"{{"modulesContent": {{"$edgeAgent": {{"properties.desired": {{"schemaVersion": "1.1", "modules": {{
+            "cam": {{"type": "docker", "settings": {{"image": "cam", "createOptions": "{{",
+                "{one}": "}}", "{other}": "}}"}}}}}}}}}}}}}}"#
+        );
+        let said = said(&text);
+        assert!(
+            said.contains(&format!("key \"{one}\" is there already")),
+            "{said}"
+        );
+    }
+}
