@@ -19,7 +19,7 @@ mod call;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -119,6 +119,8 @@ pub struct Methods {
 #[derive(Default)]
 struct Inner {
     targets: HashMap<Identity, Arc<dyn MethodTarget>>,
+    /// Those whose target is the program itself: nobody takes their place.
+    reserved: HashSet<Identity>,
     /// A module in a step waits for at most one other.
     waits: HashMap<Identity, Identity>,
     /// Callers whose target is not there yet.
@@ -158,9 +160,21 @@ impl Methods {
         self.limit
     }
 
-    /// Lets an identity answer methods. A later target takes an earlier one's place.
+    /// Lets the program itself answer the methods of an identity, for good: a client that connects as it gets
+    /// none of its calls.
+    pub fn reserve(&self, identity: Identity, target: Arc<dyn MethodTarget>) {
+        self.lock().reserved.remove(&identity);
+        self.register(identity.clone(), target);
+        self.lock().reserved.insert(identity);
+    }
+
+    /// Lets an identity answer methods. A later target takes an earlier one's place, unless that is
+    /// [reserved](Self::reserve).
     pub fn register(&self, identity: Identity, target: Arc<dyn MethodTarget>) {
         let mut inner = self.lock();
+        if inner.reserved.contains(&identity) {
+            return;
+        }
         let arrived = |expected: &mut Expected| expected.target == identity;
         let arrived: Vec<Expected> = inner.arrivals.extract_if(.., arrived).collect();
         inner.targets.insert(identity, target);

@@ -252,3 +252,16 @@ fn payloads_are_checked_both_ways() {
     let bad = methods.invoke(None, &id("a"), "m", &long, LONG);
     assert!(matches!(bad, Err(MethodError::Invalid(_))), "{bad:?}");
 }
+
+#[test]
+fn nobody_takes_the_place_of_the_program_itself() {
+    let methods = methods();
+    let target = id("$edgeAgent");
+    methods.reserve(target.clone(), Arc::new(Echo("1")));
+    let stranger: Arc<dyn MethodTarget> = Arc::new(Echo("2"));
+    methods.register(target.clone(), stranger.clone());
+    let ask = || call(&methods, invocation(Caller::Outside, &target));
+    assert_eq!(ask(), ok("1"));
+    methods.unregister(&target, &stranger);
+    assert_eq!(ask(), ok("1"));
+}
