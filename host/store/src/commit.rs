@@ -72,17 +72,20 @@ pub enum Table {
     Deployments = 5,
     /// Retained messages of the open topics; keys are topics.
     Retained = 6,
+    /// Work that the agent's methods began, by its name.
+    Tasks = 7,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ModuleState,
         Self::Twins,
         Self::Identities,
         Self::Sessions,
         Self::Deployments,
         Self::Retained,
+        Self::Tasks,
     ];
 
     /// The number that stands for it in files. Never changes.
