@@ -144,11 +144,11 @@ fn join_pieces(members: &mut Map<String, Value>) {
 /// A string in a document: JSON in itself, `NAME=value`, or text.
 fn string(text: &str) -> String {
     let trimmed = text.trim_start();
-    if trimmed.starts_with('{') || trimmed.starts_with('[') {
-        if let Ok(mut inner) = serde_json::from_str::<Value>(text) {
-            walk(&mut inner, false);
-            return inner.to_string();
-        }
+    if trimmed.starts_with(['{', '['])
+        && let Ok(mut inner) = serde_json::from_str::<Value>(text)
+    {
+        walk(&mut inner, false);
+        return inner.to_string();
     }
     let name = |name: &str| {
         let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
