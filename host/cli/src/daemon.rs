@@ -81,6 +81,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         .map_err(Exit::usage)?;
     let config = DaemonConfig {
         settings,
+        config,
         data,
         compiler: compiler(),
         console: Some(Arc::new(Console)),

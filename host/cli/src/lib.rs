@@ -5,6 +5,7 @@
 
 mod apply;
 mod certificates;
+mod check;
 mod compile;
 mod componentize;
 mod daemon;
@@ -21,6 +22,7 @@ mod new;
 mod output;
 mod pull;
 mod push;
+mod place;
 mod queues;
 mod registries;
 mod remote;
@@ -29,6 +31,7 @@ mod rollback;
 mod run;
 mod send;
 mod sign;
+mod support_bundle;
 mod tail;
 mod top;
 mod twin;
@@ -63,6 +66,12 @@ enum Command {
     Rollback(rollback::Args),
     /// List the modules of the device.
     List(list::Args),
+    /// Say everything that is wrong with a manifest, or with the device.
+    Check(check::Args),
+    /// Name the checks of `edge check`.
+    CheckList(check::ListArgs),
+    /// Write a bundle for those who look after the device, without secrets.
+    SupportBundle(support_bundle::Args),
     /// Show what modules log.
     Logs(logs::Args),
     /// Stop a module and start it again.
@@ -129,6 +138,9 @@ pub fn main() -> ExitCode {
         Command::Deployments(args) => deployments::run(args),
         Command::Rollback(args) => rollback::run(args),
         Command::List(args) => list::run(args),
+        Command::Check(args) => check::run(args),
+        Command::CheckList(args) => check::list(args),
+        Command::SupportBundle(args) => support_bundle::run(args),
         Command::Logs(args) => logs::run(args),
         Command::Restart(args) => restart::run(args),
         Command::Queues(args) => queues::run(args),

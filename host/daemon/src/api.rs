@@ -86,7 +86,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/identities/{identity}/rotate", post(calls::rotate_keys))
         .route("/v1/environments/{module}", get(calls::environment))
         .route("/v1/certificates", get(calls::certificates))
-        .route("/v1/metrics", get(calls::metrics));
+        .route("/v1/metrics", get(calls::metrics))
+        .route("/v1/support-bundle", get(calls::support_bundle));
     limit::at_most(manifests, MANIFEST_LIMIT)
         .merge(limit::at_most(
             messages,

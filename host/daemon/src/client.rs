@@ -21,12 +21,12 @@ use tokio::net::UnixStream;
 
 use crate::api::types::{
     Applied, ApplyRequest, CurrentDeployment, DeadLetterInfo, DeploymentInfo, DeviceInfo,
-    ErrorBody, Event, Handled, LogLine, MethodAnswer, MethodRequest, Modules, Passed, QueueInfo,
-    RollbackRequest, SendRequest, Sent, TopSample, Twin, TwinSection, Which,
+    ErrorBody, Event, Handled, LogLine, LogQuery, MethodAnswer, MethodRequest, Modules, Passed,
+    QueueInfo, RollbackRequest, SendRequest, Sent, TopSample, Twin, TwinSection, Which,
 };
 
-pub use stream::Stream;
 use stream::{Connection, failed};
+pub use stream::{Download, Stream};
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -155,28 +155,44 @@ impl Client {
         Ok(())
     }
 
-    /// What modules logged; all of them where none is named.
+    /// What modules logged.
     ///
     /// # Errors
-    /// There is no such module.
-    pub async fn logs(
-        &self,
-        modules: &[String],
-        tail: Option<usize>,
-        since_seconds: Option<u64>,
-        follow: bool,
-    ) -> Result<Stream<Event<LogLine>>, ClientError> {
+    /// There is no such module, or a time, level or pattern is none.
+    pub async fn logs(&self, query: &LogQuery) -> Result<Stream<Event<LogLine>>, ClientError> {
         let mut path = format!(
-            "/v1/logs?follow={follow}&modules={}",
-            word(&modules.join("/"))
+            "/v1/logs?follow={}&modules={}",
+            query.follow,
+            word(&query.modules.join("/"))
         );
-        if let Some(tail) = tail {
+        if let Some(tail) = query.tail {
             path += &format!("&tail={tail}");
         }
-        if let Some(seconds) = since_seconds {
-            path += &format!("&since_seconds={seconds}");
+        for (name, value) in [
+            ("since", &query.since),
+            ("until", &query.until),
+            ("level", &query.level),
+            ("grep", &query.grep),
+        ] {
+            if let Some(value) = value {
+                path += &format!("&{name}={}", word(value));
+            }
         }
         self.stream(&path).await
+    }
+
+    /// The support bundle, a `tar.gz`; lines of modules in it are not before `since`. Comes in pieces.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn support_bundle(&self, since: Option<&str>) -> Result<Download, ClientError> {
+        let path = match since {
+            Some(since) => format!("/v1/support-bundle?since={}", word(since)),
+            None => "/v1/support-bundle".to_owned(),
+        };
+        let (answer, connection) = self.request(Method::GET, &path, NOTHING).await?;
+        let socket = self.socket.clone();
+        Ok(Download::new(answer.into_body(), socket, connection))
     }
 
     /// The queues.

@@ -52,6 +52,8 @@ const STORE_GRACE: Duration = Duration::from_secs(30);
 pub struct DaemonConfig {
     /// Checked settings.
     pub settings: Settings,
+    /// The file that they are from, if there is one.
+    pub config: Option<PathBuf>,
     /// The data directory.
     pub data: PathBuf,
     /// Compiles components.
@@ -145,7 +147,7 @@ pub async fn run(
     // Before anything of the device runs: who calls now waits until it is there.
     let (socket, listener) = Socket::listen(&settings.socket(data.path()), &settings.management)?;
     let started = tokio::select! {
-        started = Device::start(settings, &data, config.compiler, config.console) => started,
+        started = Device::start(settings, &data, config.config.as_deref(), config.compiler, config.console) => started,
         () = signals.next() => return Ok(Ended::Clean),
     };
     let device = started?;
@@ -215,6 +217,13 @@ pub async fn run(
         async move {
             device.sweep().await;
             "the sweeper"
+        }
+    });
+    parts.spawn({
+        let device = device.clone();
+        async move {
+            device.report().await;
+            "the report of modules"
         }
     });
     parts.spawn({

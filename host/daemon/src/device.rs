@@ -16,6 +16,7 @@
 //!   dropped) is on the device before it is said.
 
 mod apply;
+mod builtin;
 mod certificates;
 mod components;
 mod containers;
@@ -30,6 +31,7 @@ mod record;
 mod registries;
 mod resolved;
 mod restarts;
+mod reported;
 mod store;
 mod tail;
 mod trial;
@@ -50,6 +52,7 @@ use edge_store::{Commit, CommitError, Lsn, OpenError};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
 
+use crate::check::Place;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::settings::{AgentSettings, Cache, KeyFileError, RegistryFileError, Settings};
 
@@ -57,6 +60,9 @@ pub(crate) use apply::ApplyError;
 pub(crate) use identities::{IdentityError, identity};
 pub(crate) use logs::Filter as LogFilter;
 pub(crate) use messages::SendError;
+pub(crate) use queues::queue_infos;
+pub(crate) use record::{Record, history};
+pub(crate) use store::Store;
 pub(crate) use tail::{Filter as TailFilter, Tail};
 
 use certificates::Certificates;
@@ -129,11 +135,13 @@ pub(crate) struct Device {
     sockets: Sockets,
     hub_name: String,
     hostname: String,
+    place: Place,
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
     components: Components,
     from_registries: Arc<RegistryComponents>,
     logs: Arc<Logs>,
+    builtin: Arc<builtin::BuiltIn>,
     twin_limit: ByteSize,
     instance: String,
     started: Timestamp,
@@ -195,6 +203,7 @@ impl Device {
     pub(crate) async fn start(
         settings: &Settings,
         data: &DataDir,
+        config_file: Option<&Path>,
         compiler: Compiler,
         console: Option<Arc<dyn LogSink>>,
     ) -> Result<Arc<Self>, DeviceError> {
@@ -272,7 +281,8 @@ impl Device {
         );
         let runtimes = modules::runtimes(&runtime, containers, gate, from_registries.clone());
         let agent = Agent::start(runtimes, AgentConfig::default());
-        let device = Arc::new(Self {
+        let device = Arc::new_cyclic(|device| Self {
+            builtin: Self::built_in(device),
             started: hub.now(),
             hub,
             store,
@@ -281,6 +291,11 @@ impl Device {
             sockets,
             hub_name: settings.device.hub_name.clone(),
             hostname: settings.hostname(),
+            place: Place {
+                config: config_file.map(Path::to_owned),
+                data: data.path().to_owned(),
+                socket: settings.socket(data.path()),
+            },
             runtime,
             agent,
             components,
@@ -296,6 +311,7 @@ impl Device {
         });
         let own = device.ensure_own().await;
         own.map_err(|error| DeviceError::OwnIdentity(error.to_string()))?;
+        device.serve_methods().await;
         device.boot().await;
         device.sockets.settle().await;
         Ok(device)
@@ -314,6 +330,11 @@ impl Device {
     /// What modules logged.
     pub(crate) fn logs(&self) -> &Arc<Logs> {
         &self.logs
+    }
+
+    /// Where its files are.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// This device.
@@ -393,6 +414,7 @@ impl Device {
     /// # Errors
     /// The store failed: what was not acknowledged may be lost.
     pub(crate) fn close(&self) -> Result<(), CommitError> {
+        self.end_methods();
         self.runtime.close();
         self.store.close()
     }

@@ -5,10 +5,13 @@
 //! ```text
 //!   edge run      ─► LocalDevice: a whole device in one process that keeps nothing
 //!   edge daemon   ─► run: settings ─► data directory ─► Device (durable) ─► management API, metrics
+//!   edge check    ─► check: looks at settings, machine, engine and daemon
 //!   other commands ─► Client ─► the management API's socket
 //! ```
 
 mod api;
+mod bundle;
+pub mod check;
 mod client;
 mod daemon;
 mod data_dir;
@@ -21,7 +24,8 @@ mod signatures;
 mod trim;
 
 pub use api::{SocketError, types};
-pub use client::{Client, ClientError, Stream};
+pub use bundle::of_disk as bundle_of_disk;
+pub use client::{Client, ClientError, Download, Stream};
 pub use daemon::{DaemonConfig, DaemonError, Ended, Ready, run};
 pub use data_dir::DataDirError;
 pub use device::DeviceError;

@@ -1,5 +1,6 @@
 //! What each call does: words in, the device's work, words out.
 
+mod bundle;
 mod identities;
 mod letters;
 mod twins;
@@ -21,6 +22,7 @@ use super::types::{
 };
 use super::{Api, ApiError};
 
+pub(super) use bundle::support_bundle;
 pub(super) use identities::{
     add_identity, certificates, change_identity, environment, identities, identity,
     remove_identity, rotate_keys,

@@ -257,6 +257,25 @@ pub struct QueueInfo {
     pub routed: bool,
 }
 
+/// Which lines of `GET /v1/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogQuery {
+    /// Of these modules; none: of all.
+    pub modules: Vec<String>,
+    /// At most so many, the newest.
+    pub tail: Option<usize>,
+    /// Not before: a span before now, an RFC 3339 time, or seconds since 1970.
+    pub since: Option<String>,
+    /// Not after, likewise.
+    pub until: Option<String>,
+    /// Of this severity and worse: a name as `warn`, or a number of syslog.
+    pub level: Option<String>,
+    /// In which this pattern is found.
+    pub grep: Option<String>,
+    /// Go on with what comes.
+    pub follow: bool,
+}
+
 /// A line of `GET /v1/logs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,40 @@ pub(super) fn failed(socket: &Path, error: &dyn std::error::Error) -> ClientErro
 impl Connection {
     pub(super) fn new(task: JoinHandle<()>) -> Self {
         Self(task.abort_handle())
+    }
+}
+
+/// An answer that is a file.
+#[derive(Debug)]
+pub struct Download {
+    body: Incoming,
+    socket: PathBuf,
+    _connection: Connection,
+}
+
+impl Download {
+    pub(super) fn new(body: Incoming, socket: PathBuf, connection: Connection) -> Self {
+        Self {
+            body,
+            socket,
+            _connection: connection,
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection failed; what came so far is not all.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => return Ok(Some(data)),
+                // Trailers.
+                Ok(Err(_)) => {}
+                Err(error) => return Err(failed(&self.socket, &error)),
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edge_core::{ModuleId, Timestamp};
 use edge_hub::{Clock, SystemClock};
+use edge_operate::{Filter as LineFilter, Severity};
 use edge_wasm::{Level, LogSink};
 use tokio::sync::broadcast;
 
@@ -45,21 +46,47 @@ impl From<&Line> for LogLine {
     }
 }
 
+impl Line {
+    /// As filters look at it.
+    pub(crate) fn view(&self) -> edge_operate::Line<'_> {
+        edge_operate::Line {
+            time: self.time,
+            module: self.module.as_str(),
+            logged: severity(self.level),
+            stream: match (self.context.as_str(), self.level) {
+                ("", Level::Warn) => "stderr",
+                ("", _) => "stdout",
+                (context, _) => context,
+            },
+            text: &self.line,
+        }
+    }
+}
+
+/// A level in syslog's numbers.
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Critical => 2,
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     /// Of these modules; none: of all.
     pub(crate) modules: Vec<ModuleId>,
-    /// Not before this.
-    pub(crate) since: Option<Timestamp>,
-    /// At most so many, the newest.
-    pub(crate) tail: Option<usize>,
+    /// Which of theirs.
+    pub(crate) lines: LineFilter,
 }
 
 impl Filter {
     pub(crate) fn wants(&self, line: &Line) -> bool {
         (self.modules.is_empty() || self.modules.contains(&line.module))
-            && self.since.is_none_or(|since| line.time >= since)
+            && self.lines.wants(&line.view())
     }
 }
 
@@ -110,15 +137,18 @@ impl Logs {
         let mut lines: Vec<_> = wanted.cloned().collect();
         drop(kept);
         lines.sort_by_key(|line| line.number);
-        if let Some(tail) = filter.tail {
-            lines.drain(..lines.len().saturating_sub(tail));
-        }
+        filter.lines.cut(&mut lines);
         (lines, follow)
     }
 
     /// Whether a module has said anything that is kept.
     pub(crate) fn knows(&self, module: &ModuleId) -> bool {
         self.lock().modules.contains_key(module)
+    }
+
+    /// The modules of which lines are kept, by name.
+    pub(crate) fn modules(&self) -> Vec<ModuleId> {
+        self.lock().modules.keys().cloned().collect()
     }
 
     /// Forgets the lines of all modules but these.
@@ -186,8 +216,10 @@ mod tests {
         assert_eq!(texts(&all), ["1", "2", "3", "4"]);
         let filter = Filter {
             modules: vec![module("a")],
-            tail: Some(1),
-            ..Filter::default()
+            lines: LineFilter {
+                tail: Some(1),
+                ..LineFilter::default()
+            },
         };
         assert_eq!(texts(&logs.read(&filter).0), ["3"]);
         logs.line(&module("a"), Level::Info, "", "5");

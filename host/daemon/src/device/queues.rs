@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use edge_core::Priority;
-use edge_store::QueueStatus;
+use edge_core::{EndpointId, Priority, Timestamp};
+use edge_store::{MessageLog, QueueStatus};
 
 use super::Device;
 use crate::api::types::{QueueInfo, TopSample};
 
-impl Device {
-    /// The queues, by endpoint and rank. Those without messages, readers and routes are of no interest.
-    pub(crate) fn queues(&self) -> Vec<QueueInfo> {
-        let now = self.hub.now();
-        let info = |queue: QueueStatus| QueueInfo {
+/// The queues of a log, by endpoint and rank. `used`: whether somebody reads one, and whether a route leads to
+/// it.
+pub(crate) fn queue_infos(
+    log: &dyn MessageLog,
+    now: Timestamp,
+    used: impl Fn(&EndpointId) -> (bool, bool),
+) -> Vec<QueueInfo> {
+    let info = |queue: QueueStatus| {
+        let (reader, routed) = used(&queue.endpoint);
+        QueueInfo {
             endpoint: queue.endpoint.to_string(),
             priority: Some(queue.priority)
                 .filter(|priority| *priority != Priority::DEFAULT)
@@ -21,16 +26,25 @@ impl Device {
             bytes: queue.bytes,
             oldest: queue.oldest.map(|at| at.to_string()),
             oldest_seconds: queue.oldest.map(|at| now.since(at).as_secs_f64()),
-            reader: self.hub.has_reader(&queue.endpoint),
-            routed: self.hub.has_route(&queue.endpoint),
-        };
-        let mut queues = self.hub.log().queues();
-        queues.sort_by(|a, b| {
-            (a.endpoint.to_string(), a.priority).cmp(&(b.endpoint.to_string(), b.priority))
-        });
-        let mut queues: Vec<_> = queues.into_iter().map(info).collect();
-        queues.retain(|queue| queue.depth > 0 || queue.reader || queue.routed);
-        queues
+            reader,
+            routed,
+        }
+    };
+    let mut queues = log.queues();
+    queues.sort_by(|a, b| {
+        (a.endpoint.to_string(), a.priority).cmp(&(b.endpoint.to_string(), b.priority))
+    });
+    let mut queues: Vec<_> = queues.into_iter().map(info).collect();
+    queues.retain(|queue| queue.depth > 0 || queue.reader || queue.routed);
+    queues
+}
+
+impl Device {
+    /// The queues, by endpoint and rank. Those without messages, readers and routes are of no interest.
+    pub(crate) fn queues(&self) -> Vec<QueueInfo> {
+        queue_infos(&**self.hub.log(), self.hub.now(), |endpoint| {
+            (self.hub.has_reader(endpoint), self.hub.has_route(endpoint))
+        })
     }
 
     /// What moves, with rates since the sample before, or since the start.

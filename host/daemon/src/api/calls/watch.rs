@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use edge_core::Timestamp;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -58,10 +59,44 @@ pub(in crate::api) struct Logs {
     modules: String,
     #[serde(default)]
     tail: Option<usize>,
+    /// As [`edge_operate::moment`] reads it; likewise `until`.
     #[serde(default)]
-    since_seconds: Option<u64>,
+    since: Option<String>,
+    #[serde(default)]
+    until: Option<String>,
+    /// A name or number of syslog: that severity and worse.
+    #[serde(default)]
+    level: Option<String>,
+    /// A pattern.
+    #[serde(default)]
+    grep: Option<String>,
     #[serde(default)]
     follow: bool,
+}
+
+impl Logs {
+    /// Which lines it asks for.
+    fn filter(&self, now: Timestamp) -> Result<edge_operate::Filter, ApiError> {
+        fn bad(error: impl std::fmt::Display) -> ApiError {
+            ApiError::bad_request(error.to_string())
+        }
+        let time = |text: &Option<String>| {
+            let read = text.as_ref().map(|text| edge_operate::moment(text, now));
+            read.transpose().map_err(bad)
+        };
+        let level = self.level.as_ref().map(|text| text.parse()).transpose();
+        let grep = self
+            .grep
+            .as_ref()
+            .map(|text| edge_operate::pattern(text, false));
+        Ok(edge_operate::Filter {
+            since: time(&self.since)?,
+            until: time(&self.until)?,
+            level: level.map_err(bad)?,
+            grep: grep.transpose().map_err(bad)?,
+            tail: self.tail,
+        })
+    }
 }
 
 /// What modules logged.
@@ -80,18 +115,9 @@ pub(in crate::api) async fn logs(
             "there is no module {module} in the deployment"
         )));
     }
-    let now = device.hub().now();
-    let since = |seconds: u64| {
-        let span = Duration::from_secs(seconds).as_nanos();
-        edge_core::Timestamp(
-            now.0
-                .saturating_sub(u64::try_from(span).unwrap_or(u64::MAX)),
-        )
-    };
     let filter = LogFilter {
         modules,
-        since: asked.since_seconds.map(since),
-        tail: asked.tail,
+        lines: asked.filter(device.hub().now())?,
     };
     let (kept, mut follow) = device.logs().read(&filter);
     let work = move |out: crate::api::stream::Lines| async move {
