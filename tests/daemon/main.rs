@@ -6,6 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent;
+mod bundle;
+mod checks;
 mod commands;
 mod compile;
 mod deploying;

@@ -136,6 +136,10 @@ fn run(command: &str, message: &Message) -> Result<(), Failure> {
             }
             Ok(())
         }
+        "log" => {
+            log(Level::Info, "", &text(message, "text", "told to log"));
+            Ok(())
+        }
         "flood-stderr" => {
             for n in 0..number(message, "count")?.unwrap_or(10_000) {
                 eprintln!("line {n}");
