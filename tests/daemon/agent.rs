@@ -226,7 +226,9 @@ fn the_agent_reports_its_modules_in_its_twin() {
     let daemon = logged("x");
     let reported = |daemon: &Daemon| daemon.json("twin get $edgeAgent")["reported"].clone();
     daemon.eventually("it is reported as running", |daemon| {
-        reported(daemon)["properties"]["modules"]["cam"]["runtimeStatus"] == "running"
+        let properties = reported(daemon)["properties"].clone();
+        properties["modules"]["cam"]["runtimeStatus"] == "running"
+            && properties["lastDesiredStatus"]["code"] == 200
     });
     let first = reported(&daemon);
     let properties = &first["properties"];
