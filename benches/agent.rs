@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use edge_core::deployment::{
     ComponentRef, DesiredStatus, ModuleKind, ModuleSpec, RestartPolicy, WasmOptions, WasmSpec,
 };
-use edge_core::runtime::{DesiredModule, ModuleRuntime, Resolved, Run};
+use edge_core::runtime::{DesiredModule, ModuleRuntime, Open, Resolved, Run};
 use edge_core::{DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority};
 use edge_hub::{Hub, HubConfig, Inbox, Owner, Wake};
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
@@ -43,7 +43,10 @@ fn runtime(hub: &Arc<Hub>, cache: &Path) -> (Arc<WasmRuntime>, WasmModuleRuntime
             tokio: tokio::runtime::Handle::current(),
         },
     );
-    (runtime.clone(), WasmModuleRuntime::new(runtime))
+    (
+        runtime.clone(),
+        WasmModuleRuntime::new(runtime, Arc::new(Open)),
+    )
 }
 
 fn id() -> ModuleId {
@@ -63,12 +66,14 @@ fn filter(build: usize) -> DesiredModule {
             kind: ModuleKind::Wasm(WasmSpec {
                 image: ComponentRef::File("filter.wasm".into()),
                 digest: None,
+                credentials: None,
                 options: WasmOptions::default(),
             }),
         },
         resolved: Resolved {
             component: Some(support::sample("filter.wasm")),
             base: "/".into(),
+            ..Resolved::default()
         },
     }
 }

@@ -83,7 +83,8 @@ async fn verify_in_registry(
 
 /// The signatures beside a file, each with its place.
 fn signatures(path: &Path) -> anyhow::Result<Vec<(String, Signature)>> {
-    let kinds: [(_, _, fn(Vec<u8>) -> Signature); 2] = [
+    type Kind = fn(Vec<u8>) -> Signature;
+    let kinds: [(_, _, Kind); 2] = [
         (bundle::SUFFIX, bundle::MAX, Signature::Bundle),
         (detached::SUFFIX, detached::MAX, Signature::Detached),
     ];

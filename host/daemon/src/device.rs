@@ -29,9 +29,10 @@ mod modules;
 mod queues;
 mod record;
 mod registries;
+mod reported;
+mod resolutions;
 mod resolved;
 mod restarts;
-mod reported;
 mod store;
 mod tail;
 mod trial;
@@ -69,9 +70,8 @@ use certificates::Certificates;
 use components::Components;
 use gate::DeviceGate;
 use logs::Logs;
-use record::Record;
 use registries::RegistryComponents;
-use store::Store;
+use resolutions::Resolutions;
 use tokio::sync::watch;
 use trial::Trial;
 use workload::Sockets;
@@ -139,7 +139,7 @@ pub(crate) struct Device {
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
     components: Components,
-    from_registries: Arc<RegistryComponents>,
+    resolutions: Arc<Resolutions>,
     logs: Arc<Logs>,
     builtin: Arc<builtin::BuiltIn>,
     twin_limit: ByteSize,
@@ -255,10 +255,11 @@ impl Device {
         let path = data.path().join("components");
         let components =
             Components::open(path.clone()).map_err(|why| DeviceError::Components { path, why })?;
+        let resolutions = Arc::new(Resolutions::new(hub.clone()));
         let from_registries = Arc::new(RegistryComponents::new(
             registries.clone(),
             components.clone(),
-            hub.clone(),
+            resolutions.clone(),
         ));
         let gate = Arc::new(DeviceGate::new(
             &settings.verify,
@@ -276,10 +277,11 @@ impl Device {
                 hostname: settings.hostname(),
                 folders: sockets.folders().clone(),
                 logs: logs.clone(),
+                resolutions: resolutions.clone(),
             },
             gate.clone(),
         );
-        let runtimes = modules::runtimes(&runtime, containers, gate, from_registries.clone());
+        let runtimes = modules::runtimes(&runtime, containers, gate, from_registries);
         let agent = Agent::start(runtimes, AgentConfig::default());
         let device = Arc::new_cyclic(|device| Self {
             builtin: Self::built_in(device),
@@ -299,7 +301,7 @@ impl Device {
             runtime,
             agent,
             components,
-            from_registries,
+            resolutions,
             logs,
             twin_limit: settings.hub.twin_limit,
             instance: guid(),

@@ -132,7 +132,7 @@ impl Device {
             _ => {
                 self.check_twins(&ready.deployment)?;
                 self.plan_identities(&mut record, &ready.deployment, current.as_ref());
-                let resolved = self.from_registries.taken_over(&record, &ready.deployment);
+                let resolved = self.resolutions.taken_over(&record, &ready.deployment);
                 self.keep_new(&record, &resolved).await?;
             }
         }
@@ -268,9 +268,7 @@ impl Device {
         });
         let modules: Vec<_> = modules.collect();
         // The agent asks for them at once.
-        let late = self
-            .from_registries
-            .put_in_force(record.number, modules.iter());
+        let late = self.resolutions.put_in_force(record.number, modules.iter());
         let mut commit = Commit::new();
         for (module, resolution) in &late {
             resolved::stage(record.number, module, resolution, &mut commit);

@@ -6,14 +6,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use edge_core::runtime::Gate;
-use edge_core::runtime::{BoxFuture, DesiredModule};
+use edge_core::deployment::ModuleKind;
+use edge_core::runtime::{BoxFuture, DesiredModule, Gate};
 use edge_core::{DeviceId, Identity, ModuleId};
 use edge_identity::{ModuleEnvironment, Registry};
 use edge_moby::{Host, KnownImage, Moby, MobyConfig, Stream, Surroundings};
 use edge_wasm::{Level, LogSink as _};
 
 use super::logs::Logs;
+use super::resolutions::Resolutions;
+use super::resolved::Resolution;
 use super::workload::{Folders, SOCKET};
 use crate::settings::Settings;
 
@@ -29,6 +31,7 @@ pub(super) struct ContainerHost {
     pub(super) hostname: String,
     pub(super) folders: Folders,
     pub(super) logs: Arc<Logs>,
+    pub(super) resolutions: Arc<Resolutions>,
 }
 
 /// What runs containers; none where settings say so. Must be called within a tokio runtime.
@@ -77,16 +80,33 @@ impl Host for ContainerHost {
         })
     }
 
-    fn known_image(&self, _: &DesiredModule) -> Option<KnownImage> {
-        None
+    fn known_image(&self, module: &DesiredModule) -> Option<KnownImage> {
+        let known = self.resolutions.known(module)?;
+        let id = known.component?;
+        Some(KnownImage {
+            id,
+            // An image that was in no registry has nothing else than its id.
+            manifest: (known.manifest != id).then_some(known.manifest),
+        })
     }
 
     fn image_found<'a>(
         &'a self,
-        _: &'a DesiredModule,
-        _: KnownImage,
+        module: &'a DesiredModule,
+        image: KnownImage,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            let ModuleKind::Container(container) = &module.spec.kind else {
+                return Err("it is no container".to_owned());
+            };
+            let resolution = Resolution {
+                reference: container.image.clone(),
+                manifest: image.manifest.unwrap_or(image.id),
+                component: Some(image.id),
+            };
+            let kept = self.resolutions.record(module, &resolution).await;
+            kept.map_err(|error| error.why)
+        })
     }
 
     fn line(&self, module: &ModuleId, stream: Stream, line: &str) {

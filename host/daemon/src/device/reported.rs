@@ -8,7 +8,7 @@
 //! module whose name cannot be that of a property is left out. Environment variables are not reported.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent::{AgentStatus, ModuleStatus};
@@ -52,11 +52,7 @@ impl Device {
         let mut settings = (0, Arc::default());
         loop {
             let now = status.borrow_and_update().clone();
-            let record = self
-                .shown
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let record = self.shown().map(|(record, _)| record);
             let number = record.as_ref().map_or(0, |record| record.number);
             if settings.0 != number {
                 settings = (
@@ -271,6 +267,7 @@ mod tests {
             last_exit: None,
             exit_code: Some(1),
             restart_count: 2,
+            cool_offs: 0,
             last_restart: None,
             next_try: None,
             conditions: Vec::new(),
