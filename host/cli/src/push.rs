@@ -74,13 +74,18 @@ fn modified(path: &Path) -> anyhow::Result<Timestamp> {
     Ok(Timestamp(nanos.try_into().unwrap_or(u64::MAX)))
 }
 
+/// Version and layer in the head of a component (Component Model, "Binary Format").
+const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
+
 /// What a component imports and exports.
 fn names(component: &[u8]) -> anyhow::Result<PushOptions> {
-    let decoded = wit_component::decode(component).map_err(|error| {
-        anyhow!(
-            "it is no Wasm component: {error:#}; `edge componentize` makes one of a core module"
-        )
-    })?;
+    const HINT: &str = "`edge componentize` makes one of a core module";
+    // Of a core module the decoder would read what its toolchain left about the component to be.
+    if component.get(4..8) != Some(&COMPONENT) {
+        bail!("it is no Wasm component; {HINT}");
+    }
+    let decoded = wit_component::decode(component)
+        .map_err(|error| anyhow!("it is no Wasm component: {error:#}; {HINT}"))?;
     let (resolve, world) = match &decoded {
         DecodedWasm::Component(resolve, world) => (resolve, &resolve.worlds[*world]),
         DecodedWasm::WitPackage(..) => {
