@@ -197,6 +197,20 @@ pub struct ModuleInfo {
     pub exit_code: Option<i32>,
     /// When it is tried again.
     pub next_try: Option<String>,
+    /// What stands in the way of what is wanted; of a module that runs, in the way of its next build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionInfo>,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionInfo {
+    /// Which.
+    pub step: String,
+    /// Whether it stays so until the deployment changes.
+    pub permanent: bool,
+    /// Why.
+    pub cause: String,
 }
 
 impl ModuleInfo {
@@ -204,7 +218,8 @@ impl ModuleInfo {
     pub fn is_well(&self) -> bool {
         match self.wanted.as_str() {
             "running" => {
-                self.status == "running" || (self.status == "stopped" && self.exit_code == Some(0))
+                self.status == "running" && self.conditions.is_empty()
+                    || (self.status == "stopped" && self.exit_code == Some(0))
             }
             _ => true,
         }
@@ -232,6 +247,17 @@ impl From<&ModuleStatus> for ModuleInfo {
             exited: time(status.last_exit),
             exit_code: status.exit_code,
             next_try: time(status.next_try),
+            conditions: status.conditions.iter().map(ConditionInfo::from).collect(),
+        }
+    }
+}
+
+impl From<&edge_agent::Condition> for ConditionInfo {
+    fn from(condition: &edge_agent::Condition) -> Self {
+        Self {
+            step: condition.step.to_string(),
+            permanent: condition.permanent,
+            cause: condition.cause.clone(),
         }
     }
 }
