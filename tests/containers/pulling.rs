@@ -90,6 +90,51 @@ isolated! {
         assert_eq!(found["status"], "running", "{found}");
     }
 
+    fn a_tag_is_resolved_once_in_a_deployment() {
+        let (engine, registry) = (Engine::start(), Registry::start());
+        let (_, first) = push(&engine, &registry, "cam:1");
+        let mut daemon = engine.daemon();
+        let image = format!("{}/cam:1", registry.address());
+        daemon.apply(&waiting("cam", &image));
+        becomes(&daemon, "cam", "running");
+        assert_eq!(engine.inspect("cam")["Image"], first);
+        // The tag moves, and nothing is left here of what it was.
+        daemon.kill();
+        engine.docker(&["rm", "--force", "cam"]);
+        engine.docker(&["rmi", "--force", &first]);
+        let (_, second) = push(&engine, &registry, "cam:1");
+        assert_ne!(first, second);
+        daemon.again();
+        becomes(&daemon, "cam", "running");
+        assert_eq!(engine.inspect("cam")["Image"], first);
+        // Another deployment that says something else of the module asks again.
+        daemon.apply(&waiting("cam", &image).key("cam", "version", "2".into()));
+        daemon.eventually("the new one runs", |daemon| {
+            module(daemon, "cam")["status"] == "running" && engine.inspect("cam")["Image"] == second
+        });
+    }
+
+    fn an_image_that_no_module_has_any_more_goes_after_a_while_and_others_stay() {
+        let (engine, registry) = (Engine::start(), Registry::start());
+        let (_, old) = push(&engine, &registry, "cam:1");
+        let (_, new) = push(&engine, &registry, "cam:2");
+        let daemon = Daemon::with(&engine.settings("unused-images = \"1s\""));
+        let image = |tag| format!("{}/cam:{tag}", registry.address());
+        daemon.apply(&waiting("cam", &image(1)));
+        becomes(&daemon, "cam", "running");
+        // One of the device's own that came from nowhere, and one that is somebody else's.
+        let local = Manifest::new().container("local", IMAGE, json!({"Cmd": ["/bin/sh", "-c", WAIT]}));
+        daemon.apply(&local);
+        let other = engine.import("other:1");
+        daemon.apply(&waiting("cam", &image(2)));
+        becomes(&daemon, "cam", "running");
+        let ids = || engine.docker(&["images", "--all", "--no-trunc", "--quiet"]);
+        daemon.eventually("the old one is gone", |_| !ids().contains(&old));
+        let left = ids();
+        assert!(left.contains(&new) && left.contains(&other), "{left}");
+        engine.docker(&["image", "inspect", IMAGE]);
+    }
+
     fn a_layer_or_manifest_that_was_tampered_with_does_not_come() {
         let (engine, registry) = (Engine::start(), Registry::start());
         let (digest, _) = push(&engine, &registry, "cam:1");

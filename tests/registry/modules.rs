@@ -84,7 +84,8 @@ fn a_tag_is_resolved_once_and_a_changed_module_resolves_it_anew() {
     daemon.kill();
     daemon.again();
     runs(&daemon, &first);
-    let changed = filter(&image).key("filter", "version", "2.0".into());
+    let granted = json!({"grants": {"state": true}});
+    let changed = filter(&image).setting("filter", "createOptions", granted);
     daemon.apply(&changed);
     runs(&daemon, &second);
     // What is brought back is what it was, whatever the tag leads to.

@@ -264,6 +264,13 @@ pub async fn run(
     parts.spawn({
         let device = device.clone();
         async move {
+            device.keep_images().await;
+            "the removal of unused images"
+        }
+    });
+    parts.spawn({
+        let device = device.clone();
+        async move {
             crate::trim::when_quiet(device.agent()).await;
             "the trimming of memory"
         }

@@ -22,6 +22,7 @@ mod components;
 mod containers;
 mod gate;
 mod identities;
+mod images;
 mod letters;
 mod logs;
 mod messages;
@@ -49,6 +50,7 @@ use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
 use edge_hub::{Hub, HubConfig};
 use edge_identity::{AuthorityError, Registry, RegistryError, Workload};
+use edge_moby::Moby;
 use edge_store::{Commit, CommitError, Lsn, OpenError};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, LogSink, RuntimeConfig, WasmRuntime};
@@ -140,6 +142,9 @@ pub(crate) struct Device {
     agent: AgentHandle,
     components: Components,
     resolutions: Arc<Resolutions>,
+    containers: Option<Arc<Moby>>,
+    /// How long an image may be there that no module has.
+    unused_images: Option<Duration>,
     logs: Arc<Logs>,
     builtin: Arc<builtin::BuiltIn>,
     twin_limit: ByteSize,
@@ -281,7 +286,8 @@ impl Device {
             },
             gate.clone(),
         );
-        let runtimes = modules::runtimes(&runtime, containers, gate, from_registries);
+        let containers = containers.map(Arc::new);
+        let runtimes = modules::runtimes(&runtime, containers.clone(), gate, from_registries);
         let agent = Agent::start(runtimes, AgentConfig::default());
         let device = Arc::new_cyclic(|device| Self {
             builtin: Self::built_in(device),
@@ -302,6 +308,8 @@ impl Device {
             agent,
             components,
             resolutions,
+            containers,
+            unused_images: settings.containers.unused_images,
             logs,
             twin_limit: settings.hub.twin_limit,
             instance: guid(),

@@ -273,6 +273,8 @@ pub struct ContainerSettings {
     pub network: String,
     /// What containers may ask for.
     pub allow: Vec<edge_moby::Allow>,
+    /// How long an image stays that no module has any more; none: for ever.
+    pub unused_images: Option<Duration>,
 }
 
 impl ContainerSettings {
@@ -288,6 +290,7 @@ impl Default for ContainerSettings {
             socket: Some(Self::SOCKET.into()),
             network: Self::NETWORK.to_owned(),
             allow: Vec::new(),
+            unused_images: Some(Duration::from_secs(7 * 86_400)),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! knows under which digests an image came from which repository; one that was never in the repository
 //! that the deployment names has no such digest, only an id.
 
+use std::collections::HashMap;
+
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::CreateImageOptions;
+use bollard::query_parameters::{CreateImageOptions, ListContainersOptions, RemoveImageOptions};
 use edge_core::deployment::{ContainerSpec, PullPolicy, RegistryCredentials};
 use edge_core::runtime::{Artifact, ArtifactOrigin};
 use edge_core::{Digest, ModuleId};
@@ -238,6 +240,41 @@ pub(crate) async fn again(
         image: image.clone(),
         id,
     })
+}
+
+/// Removes an image; see [`Moby::remove_image`](crate::Moby::remove_image).
+pub(crate) async fn remove(engine: &Engine, id: &Digest) -> Result<bool, EngineError> {
+    let docker = engine.docker().await?;
+    let Some(found) = inspect(engine, &docker, &id.to_string()).await? else {
+        return Ok(true);
+    };
+    let digests = found.repo_digests.unwrap_or_default();
+    let filters = HashMap::from([("ancestor".to_owned(), vec![id.to_string()])]);
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(filters),
+        ..ListContainersOptions::default()
+    };
+    let having = docker.list_containers(Some(options)).await;
+    let having = having.map_err(|error| engine.error(error))?;
+    if digests.is_empty() || !having.is_empty() {
+        return Ok(false);
+    }
+    // With its last name an image goes; without any it goes by its id.
+    let names = found.repo_tags.into_iter().flatten().chain(digests);
+    for name in names.chain([id.to_string()]) {
+        let removed = docker
+            .remove_image(&name, None::<RemoveImageOptions>, None)
+            .await;
+        match removed.map_err(|error| engine.error(error)) {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {}
+            // A container came to have it just now.
+            Err(EngineError::Answer { status: 409, .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// What an image is called and pinned as; `None` if its id is no digest.

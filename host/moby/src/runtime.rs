@@ -109,6 +109,20 @@ impl Moby {
     }
 }
 
+impl Moby {
+    /// Removes an image with all its names. Says whether it is gone: it stays while a container has it, and if
+    /// it came from no registry, so that nobody could fetch it again.
+    ///
+    /// # Errors
+    /// The engine's, in words.
+    pub async fn remove_image(&self, id: &Digest) -> Result<bool, String> {
+        let engine = &self.shared.engine;
+        image::remove(engine, id)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
 impl Shared {
     pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<ModuleId, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,14 +14,14 @@ use crate::api::types::{LastDesired, ModuleInfo, Modules};
 /// What runs modules, for the agent.
 pub(super) fn runtimes(
     runtime: &Arc<WasmRuntime>,
-    containers: Option<Moby>,
+    containers: Option<Arc<Moby>>,
     gate: Arc<dyn Gate>,
     source: Arc<dyn ComponentSource>,
 ) -> Vec<Arc<dyn ModuleRuntime>> {
     let wasm = edge_wasm::WasmModuleRuntime::new(runtime.clone(), gate).with_source(source);
     let mut runtimes: Vec<Arc<dyn ModuleRuntime>> = vec![Arc::new(wasm)];
     if let Some(containers) = containers {
-        runtimes.push(Arc::new(containers));
+        runtimes.push(containers);
     }
     runtimes
 }

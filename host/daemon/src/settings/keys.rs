@@ -15,8 +15,8 @@ use toml::de::DeValue;
 use super::{Cache, RootMessages, Settings, UpstreamKind, WhenFull};
 use values::{
     MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
-    mode, off_or, one_of, path, size, some, span, span_of, text, text_owned, unix_socket, wrong,
-    yes_or_no,
+    mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
+    unix_socket, wrong, yes_or_no,
 };
 
 pub(super) use values::{found, nearest};
@@ -111,6 +111,7 @@ keys! {
     "agent.rollback-stable" => agent.rollback_stable = span;
     "containers.socket" => containers.socket = off_or(unix_socket);
     "containers.network" => containers.network = text_owned;
+    "containers.unused-images" => containers.unused_images = off_or(span_text);
     "containers.allow" => containers.allow = list(one_of(edge_moby::Allow::WORDS));
     "verify.require-digest" => verify.require_digest = yes_or_no;
     "verify.require-signature" => verify.require_signature = yes_or_no;

@@ -149,6 +149,11 @@ pub(super) fn size(least: u64, most: u64) -> impl Fn(&Value<'_>) -> Result<ByteS
     }
 }
 
+/// A span of time, for readers that take text.
+pub(super) fn span_text(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
 pub(super) fn span(value: &Value<'_>) -> Result<Duration, Wrongs> {
     let DeValue::String(text) = value.get_ref() else {
         let message = format!(
