@@ -68,8 +68,10 @@ fn a_tag_is_resolved_once_and_a_changed_module_resolves_it_anew() {
     daemon.apply(&filter(&image));
     let (first, second) = (component_digest("filter"), component_digest("counter"));
     let runs = |daemon: &Daemon, digest: &str| {
-        let module = daemon.becomes("filter", "running");
-        assert_eq!(module["digest"], digest, "{module}");
+        daemon.eventually(&format!("{digest} runs"), |daemon| {
+            let module = daemon.module("filter");
+            module["status"] == "running" && module["digest"] == digest
+        });
     };
     runs(&daemon, &first);
     world.push("counter", "a/filter:1");
