@@ -362,6 +362,28 @@ fn a_failing_health_check_makes_a_module_unhealthy() {
 }
 
 #[test]
+fn containers_that_start_at_once_share_the_one_network() {
+    let engine = Engine::start();
+    let daemon = engine.daemon();
+    let names = ["n1", "n2", "n3", "n4", "n5"];
+    let options = json!({"Cmd": ["/bin/sh", "-c", WAIT]});
+    let manifest = names.iter().fold(Manifest::new(), |manifest, name| {
+        manifest.container(name, IMAGE, options.clone()).key(
+            name,
+            "imagePullPolicy",
+            "never".into(),
+        )
+    });
+    daemon.apply(&manifest);
+    for name in names {
+        becomes(&daemon, name, "running");
+    }
+    let networks = engine.docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let ours = networks.lines().filter(|name| *name == "azure-iot-edge");
+    assert_eq!(ours.count(), 1, "{networks}");
+}
+
+#[test]
 fn podman_does_it_as_well() {
     let engine = Engine::podman();
     let mut daemon = engine.daemon();

@@ -4,7 +4,7 @@
 //!   Place ─► Facts, gathered once (settings, daemon, engine, disk, clock, addresses) ─► each check ─► Finding
 //! ```
 //!
-//! A check is a function of [`Facts`] alone, so that each is tested with facts that nobody has. Nothing is
+//! A check is a function of `Facts` alone, so that each is tested with facts that nobody has. Nothing is
 //! changed by looking; a port that nobody listens on is opened for a moment. Where the seed system has a check
 //! for the same thing, it has that one's name.
 

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     positions: Mutex<HashMap<ModuleId, (String, Position)>>,
     /// Rung when something runs.
     pub(crate) bell: Notify,
+    /// Held while the network is made: engines take a second one of the same name, and then neither can be named.
+    making_network: tokio::sync::Mutex<()>,
 }
 
 /// A container that runs as far as we know, and whose end is to be reported.
@@ -103,6 +105,7 @@ impl Moby {
                 running: Mutex::default(),
                 positions: Mutex::default(),
                 bell: Notify::new(),
+                making_network: tokio::sync::Mutex::default(),
             }),
             watcher: OnceLock::new(),
         }
@@ -247,8 +250,14 @@ impl Shared {
             let found = docker.inspect_network(name, None).await;
             found.map_err(|error| self.engine.error(error))
         };
-        let found = match inspect().await {
-            Err(error) if error.is_not_found() => {
+        let mut found = inspect().await;
+        let absent =
+            |found: &Result<_, EngineError>| matches!(found, Err(error) if error.is_not_found());
+        if absent(&found) {
+            let _making = self.making_network.lock().await;
+            // Another container's start may have made it meanwhile.
+            found = inspect().await;
+            if absent(&found) {
                 info!(network = name, "making the containers' network");
                 let request = NetworkCreateRequest {
                     name: name.to_owned(),
@@ -258,15 +267,14 @@ impl Shared {
                 let made = docker.create_network(request).await;
                 match made.map_err(|error| self.engine.error(error)) {
                     Ok(_) => {}
-                    // Another container's start made it meanwhile.
+                    // Somebody else made it meanwhile.
                     Err(EngineError::Answer { status: 409, .. }) => {}
                     Err(error) => return Err(error),
                 }
-                inspect().await?
+                found = inspect().await;
             }
-            found => found?,
-        };
-        let ranges = found.ipam.and_then(|ipam| ipam.config);
+        }
+        let ranges = found?.ipam.and_then(|ipam| ipam.config);
         let mut gateways = ranges
             .into_iter()
             .flatten()
