@@ -120,6 +120,7 @@ impl Engine {
         let words: &[&str] = match self.kind {
             Kind::Docker => &[
                 "dockerd",
+                "--max-download-attempts=1",
                 "--iptables=false",
                 "--bridge=none",
                 "--ip-forward=false",

@@ -6,7 +6,7 @@
 //!           user:password@ in addresses, private keys
 //! ```
 //!
-//! Names decide, values do not: a name is secret if it has one of [`WORDS`] in it, whatever its case and
+//! Names decide, values do not: a name is secret if it has one of `WORDS` in it, whatever its case and
 //! whatever stands between its words. Better one value too many than one too few.
 
 use std::borrow::Cow;
