@@ -135,6 +135,30 @@ isolated! {
         engine.docker(&["image", "inspect", IMAGE]);
     }
 
+    fn a_layer_or_manifest_that_was_tampered_with_does_not_come() {
+        let (engine, registry) = (Engine::start(), Registry::start());
+        let (digest, _) = push(&engine, &registry, "cam:1");
+        let manifest: Value = serde_json::from_slice(&fs::read(registry.blob(&digest)).unwrap()).unwrap();
+        let daemon = engine.daemon();
+        let image = format!("{}/cam@{digest}", registry.address());
+        // The manifest first: an engine that has had it once keeps it by its digest, and takes what is whole from there.
+        for blob in [
+            &digest,
+            manifest["config"]["digest"].as_str().unwrap(),
+            manifest["layers"][0]["digest"].as_str().unwrap(),
+        ] {
+            registry.tamper(blob);
+            let found = fails(&daemon, &waiting("cam", &image), "cam", &["prepare failed"]);
+            assert_ne!(found["status"], "running", "{blob}: {found}");
+            assert!(engine.containers().is_empty(), "{blob}");
+            // Back to what it was.
+            registry.tamper(blob);
+            daemon.apply(&Manifest::new());
+        }
+        daemon.apply(&waiting("cam", &image));
+        becomes(&daemon, "cam", "running");
+    }
+
     fn a_pull_that_stalls_delays_no_other_module() {
         let engine = Engine::start();
         // It takes connections, and says nothing.
