@@ -262,11 +262,7 @@ pub fn of_disk(place: &Place, findings: &[check::Finding]) -> io::Result<Vec<u8>
             }
         }
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            let causes =
-                std::iter::successors(error.source(), |cause| std::error::Error::source(*cause));
-            let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-            bundle.missing("store", &why)?;
+            bundle.missing("store", &edge_core::chain(&error))?;
         }
     }
     drop(data);

@@ -109,7 +109,7 @@ impl Engine {
                 message,
             },
             Error::SocketNotFoundError(_) => EngineError::Absent(self.socket.clone()),
-            other => self.silent(chain(&other)),
+            other => self.silent(edge_core::chain(&other)),
         }
     }
 
@@ -128,7 +128,7 @@ impl Engine {
         body: &Value,
     ) -> Result<(String, Vec<String>), EngineError> {
         let version = self.docker().await?.client_version();
-        let silent = |why: &dyn std::error::Error| self.silent(chain(why));
+        let silent = |why: &dyn std::error::Error| self.silent(edge_core::chain(why));
         let stream = UnixStream::connect(&self.socket).await;
         let stream = TokioIo::new(stream.map_err(|error| silent(&error))?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
@@ -175,19 +175,4 @@ impl Engine {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
         self.docker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

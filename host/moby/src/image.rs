@@ -56,7 +56,7 @@ pub(crate) enum ImageError {
     )]
     Gone { image: String, id: Digest },
     /// It could not be fetched.
-    #[error("cannot fetch image {image}: {why}")]
+    #[error("cannot fetch image {image}")]
     Pull {
         image: String,
         #[source]

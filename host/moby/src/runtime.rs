@@ -506,11 +506,7 @@ impl ModuleRuntime for Moby {
                 None => image::resolve(&shared.engine, id, spec).await,
             };
             let image = image.map_err(|why| {
-                let mut text = why.to_string();
-                if let Some(cause) = std::error::Error::source(&why) {
-                    text = format!("{text}: {cause}").replace(": : ", ": ");
-                }
-                error(id, Step::Prepare, why.is_refusal(), text)
+                error(id, Step::Prepare, why.is_refusal(), edge_core::chain(&why))
             })?;
             let admitted = shared.admit(module, &image).await;
             admitted.map_err(|refusal| RuntimeError::gate(id, Step::Prepare, &refusal))?;

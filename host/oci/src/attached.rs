@@ -21,8 +21,8 @@ use crate::error::{Part, PullError, PushError, RegistryError};
 use crate::layout::{Descriptor, EMPTY, INDEX, Index, MANIFEST, Manifest, read_json};
 use crate::pull::{ANY, PullLimits, blob, manifest_bytes};
 use crate::push::{Pusher, sha256};
-use crate::reference::Reference;
 use crate::session::Session;
+use edge_core::Reference;
 
 /// Most of what is attached, in one piece: a bundle with certificates and a log's proof has some 20 KiB.
 const ATTACHED: ByteSize = ByteSize(1 << 20);

@@ -1,12 +1,13 @@
 //! Which registries there are, and how each is spoken to.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use edge_core::deployment::RegistryCredentials;
+use edge_core::{Reference, registry_of_address};
 
 use crate::error::RegistryError;
-use crate::reference::{Reference, is_loopback, registry_of_address};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -179,7 +180,9 @@ impl Registries {
             None if self.is_plain(reference) => builder.tls_certs_only([]),
             None => builder,
         };
-        builder.build().map_err(|error| failed(chain(&error)))
+        builder
+            .build()
+            .map_err(|error| failed(edge_core::chain(&error)))
     }
 }
 
@@ -187,22 +190,20 @@ impl Registries {
 pub(crate) const USER_AGENT: &str = concat!("edge/", env!("CARGO_PKG_VERSION"));
 
 fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, String> {
-    reqwest::Certificate::from_pem_bundle(pem).map_err(|error| chain(&error))
+    reqwest::Certificate::from_pem_bundle(pem).map_err(|error| edge_core::chain(&error))
 }
 
-/// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
+/// Whether a registry is on this machine by its very name.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => registry,
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -283,5 +284,28 @@ mod tests {
             ca("no PEM"),
             ConfigError::NoCertificate("r.example".to_owned())
         );
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for text in [
+            "localhost",
+            "LOCALHOST:5000",
+            "127.0.0.1:5000",
+            "127.9.9.9",
+            "[::1]:5000",
+            "[::1]",
+        ] {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in [
+            "r.example",
+            "127.0.0.1.example",
+            "localhost.example:5000",
+            "10.0.0.1:5000",
+            "[::2]",
+        ] {
+            assert!(!is_loopback(text), "{text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use edge_core::{ByteSize, Digest, format_duration};
 
-use crate::reference::Reference;
+use edge_core::Reference;
 
 /// A part of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

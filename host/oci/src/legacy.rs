@@ -16,8 +16,8 @@ use crate::error::{Part, PullError, PushError, RegistryError};
 use crate::layout::{Descriptor, IMAGE_CONFIG, MANIFEST, Manifest};
 use crate::pull::{ANY, PullLimits, manifest_bytes};
 use crate::push::{Pusher, sha256};
-use crate::reference::Reference;
 use crate::session::Session;
+use edge_core::Reference;
 
 impl Registries {
     /// Attaches bytes to the manifest `subject` as a layer with these annotations. Comes back with the digest

@@ -42,13 +42,12 @@ mod layout;
 mod legacy;
 mod pull;
 mod push;
-mod reference;
 mod session;
 
 pub use attached::{AttachOptions, Attached};
 pub use config::{ConfigError, Registries, RegistriesConfig, RegistryConfig};
+pub use edge_core::{ParseReferenceError, Reference};
 pub use error::{Part, PullError, PushError, RegistryError};
 pub use layout::{Claims, Layout};
 pub use pull::{PullLimits, Pulled};
 pub use push::PushOptions;
-pub use reference::{ParseReferenceError, Reference};

@@ -11,8 +11,8 @@ use crate::config::Registries;
 use crate::error::{Part, PullError, RegistryError};
 use crate::land::{self, Landing};
 use crate::layout::{Claims, Config, Descriptor, INDEX, MANIFEST, Manifest};
-use crate::reference::Reference;
 use crate::session::{Answer, Session};
+use edge_core::Reference;
 
 /// How much of an artifact is taken.
 #[derive(Debug, Clone, Copy)]

@@ -11,12 +11,12 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Registries, USER_AGENT, chain};
+use crate::config::{Registries, USER_AGENT};
 use crate::error::{Part, PushError, RegistryError};
 use crate::layout::{
     ARCHITECTURE, CONFIG, Component, Config, Descriptor, MANIFEST, Manifest, OS, WASM,
 };
-use crate::reference::Reference;
+use edge_core::Reference;
 
 /// The file name of a layer, for tools that unpack artifacts (OCI image spec, "Pre-Defined Annotation Keys").
 const TITLE: &str = "org.opencontainers.image.title";
@@ -134,7 +134,7 @@ impl Pusher {
         };
         let client = Client::try_from(config).map_err(|error| RegistryError::Client {
             registry: registry.clone(),
-            why: chain(&error),
+            why: edge_core::chain(&error),
         })?;
         let credentials = registries.credentials(reference, credentials);
         let user = credentials.as_ref().map(|known| known.username.clone());
@@ -202,13 +202,13 @@ impl Pusher {
             .into(),
             OciDistributionError::RequestError(error) => RegistryError::Unreachable {
                 registry,
-                why: format!("{part}: {}", chain(&error)),
+                why: format!("{part}: {}", edge_core::chain(&error)),
             }
             .into(),
             error => PushError::Refused {
                 registry,
                 part,
-                why: chain(&error),
+                why: edge_core::chain(&error),
             },
         }
     }

@@ -14,9 +14,9 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENT
 use reqwest::{Response, StatusCode, Url};
 
 use crate::challenge::{Challenge, Token};
-use crate::config::{Registries, chain};
+use crate::config::Registries;
 use crate::error::RegistryError;
-use crate::reference::Reference;
+use edge_core::Reference;
 
 /// Most of an answer that is no success: it is text for people.
 const COMPLAINT: ByteSize = ByteSize(16 << 10);
@@ -319,7 +319,7 @@ fn failed(error: &reqwest::Error, registry: &str, what: &str, stall: Duration) -
         },
         false => RegistryError::Unreachable {
             registry,
-            why: format!("{what}: {}", chain(error)),
+            why: format!("{what}: {}", edge_core::chain(error)),
         },
     }
 }

@@ -248,12 +248,9 @@ async fn exchange(
     upload: Upload,
     place: &str,
 ) -> Result<(), UploadError> {
-    let failed = |why: &dyn std::error::Error| {
-        let causes = std::iter::successors(why.source(), |cause| std::error::Error::source(*cause));
-        UploadError::Transfer {
-            place: place.to_owned(),
-            why: causes.fold(why.to_string(), |text, cause| format!("{text}: {cause}")),
-        }
+    let failed = |why: &dyn std::error::Error| UploadError::Transfer {
+        place: place.to_owned(),
+        why: edge_core::chain(why),
     };
     let uri = &upload.to.uri;
     let authority = uri.authority().map_or("", http::uri::Authority::as_str);

@@ -1,7 +1,5 @@
 //! The one place where errors become answers: a status, a stable code, and what to do.
 
-use std::error::Error;
-
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
@@ -59,12 +57,6 @@ impl ApiError {
     }
 }
 
-/// An error with its causes on one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if self.status.is_server_error() {
@@ -90,7 +82,7 @@ impl From<CommitError> for ApiError {
 
 impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
-        let message = chain(&error);
+        let message = edge_core::chain(&error);
         match error {
             ApplyError::Mistakes { mistakes, .. } => {
                 let mut answer =

@@ -33,10 +33,9 @@ impl Drop for Connection {
 
 /// The connection failed.
 pub(super) fn failed(socket: &Path, error: &dyn std::error::Error) -> ClientError {
-    let causes = std::iter::successors(error.source(), |cause| std::error::Error::source(*cause));
     ClientError::Connection {
         socket: socket.to_owned(),
-        why: causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")),
+        why: edge_core::chain(error),
     }
 }
 
