@@ -1,4 +1,4 @@
-//! What names an artifact in a registry.
+//! What names an image or another artifact in a registry.
 //!
 //! ```text
 //! reference = [ host [ ":" port ] "/" ] name { "/" name } [ ":" tag ] [ "@sha256:" 64 hex digits ]
@@ -8,10 +8,9 @@
 //! or a port, or is `localhost`; without one it is `docker.io`, where a single name is one of `library`.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use edge_core::Digest;
+use crate::Digest;
 
 /// The registry that is meant where none is named.
 const HUB: &str = "docker.io";
@@ -24,12 +23,14 @@ const TAG_MAX: usize = 128;
 
 /// Text that names no artifact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no reference to an artifact: {why}")]
+#[error("{text:?} is no image reference: {why}{}", hint.map_or(String::new(), |hint| format!("; {hint}")))]
 pub struct ParseReferenceError {
     /// The text.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
+    /// What to do about it, where that is not plain.
+    pub hint: Option<&'static str>,
 }
 
 /// The name of an artifact in a registry.
@@ -47,9 +48,10 @@ impl Reference {
     /// # Errors
     /// It is none.
     pub fn parse(text: &str) -> Result<Self, ParseReferenceError> {
-        parse(text).map_err(|why| ParseReferenceError {
+        parse(text).map_err(|(why, hint)| ParseReferenceError {
             text: text.to_owned(),
             why,
+            hint,
         })
     }
 
@@ -83,7 +85,8 @@ impl Reference {
     }
 
     /// Another artifact of the repository.
-    pub(crate) fn with_tag(&self, tag: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn with_tag(&self, tag: impl Into<String>) -> Self {
         Self {
             tag: Some(tag.into()),
             digest: None,
@@ -92,19 +95,20 @@ impl Reference {
     }
 
     /// What stands for it in a request: its digest before its tag.
-    pub(crate) fn target(&self) -> String {
+    pub fn target(&self) -> String {
         match self.digest {
             Some(digest) => digest.to_string(),
             None => self.tag_or_latest().to_owned(),
         }
     }
 
-    pub(crate) fn tag_or_latest(&self) -> &str {
+    /// The tag, named or meant.
+    pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or(LATEST)
     }
 
     /// Host and port that answer for its registry.
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         match &*self.registry {
             HUB => HUB_HOST,
             other => other,
@@ -112,7 +116,7 @@ impl Reference {
     }
 
     /// Whether the registry is a stand-in for the parent of this device.
-    pub(crate) fn is_upstream(&self) -> bool {
+    pub fn is_upstream(&self) -> bool {
         self.registry.starts_with('$')
     }
 }
@@ -139,7 +143,7 @@ impl fmt::Display for Reference {
 }
 
 /// A registry as tools write it, in one form: without a scheme and path, and one name for Docker's.
-pub(crate) fn registry_of_address(address: &str) -> &str {
+pub fn registry_of_address(address: &str) -> &str {
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
     match address.split('/').next().unwrap_or_default() {
         "" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => HUB,
@@ -147,33 +151,28 @@ pub(crate) fn registry_of_address(address: &str) -> &str {
     }
 }
 
-/// Whether a registry is on this machine by its very name.
-pub(crate) fn is_loopback(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => registry,
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 /// Whether the first part of a name is a host.
 fn is_host(text: &str) -> bool {
     text.contains(['.', ':', '$']) || text == "localhost"
 }
 
-fn parse(text: &str) -> Result<Reference, &'static str> {
+/// What is wrong, and what to do about it.
+type Wrong = (&'static str, Option<&'static str>);
+
+fn wrong<T>(why: &'static str) -> Result<T, Wrong> {
+    Err((why, None))
+}
+
+/// Distribution spec, "Pulling manifests", and the reference grammar of container engines.
+fn parse(text: &str) -> Result<Reference, Wrong> {
     if text.contains("://") {
-        return Err("it has a scheme; leave out what stands before ://");
+        return Err(("it has a scheme", Some("leave out what stands before ://")));
     }
     let (rest, digest) = match text.split_once('@') {
         None => (text, None),
         Some((rest, digest)) => match digest.parse() {
             Ok(digest) => (rest, Some(digest)),
-            Err(_) => return Err("after @ it has no sha256: with 64 hexadecimal digits"),
+            Err(_) => return wrong("after @ it has no sha256: with 64 hexadecimal digits"),
         },
     };
     let (name, tag) = match rest.rsplit_once(':') {
@@ -181,20 +180,20 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
         _ => (rest, None),
     };
     if tag.is_some_and(|tag| !is_tag(tag)) {
-        return Err("the tag may hold letters, digits, _ . - only, at most 128");
+        return wrong("the tag may hold letters, digits, _ . - only, at most 128");
     }
     let (host, path) = match name.split_once('/') {
         Some((host, path)) if is_host(host) => (Some(host), path),
         _ => (None, name),
     };
     if let Some(host) = host {
-        check_host(host)?;
+        check_host(host).or_else(wrong)?;
     }
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err("its name has upper-case letters");
+        return wrong("its name has upper-case letters");
     }
     if !path.split('/').all(is_name) {
-        return Err(
+        return wrong(
             "its name may hold lower-case letters, digits and between them . _ - only, in parts joined by /",
         );
     }
@@ -307,25 +306,36 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_this_machine_are_loopback() {
-        for text in [
-            "localhost",
-            "LOCALHOST:5000",
-            "127.0.0.1:5000",
-            "127.9.9.9",
-            "[::1]:5000",
-            "[::1]",
+    fn images_and_credentials_meet_at_the_registry() {
+        let registry = |image: &str| Reference::parse(image).expect(image).registry().to_owned();
+        for (image, address) in [
+            ("cam:1", "docker.io"),
+            ("library/cam", "https://index.docker.io/v1/"),
+            ("r.example:5000/a/cam", "r.example:5000"),
+            ("localhost/cam", "http://localhost"),
         ] {
-            assert!(is_loopback(text), "{text}");
+            assert_eq!(registry(image), registry_of_address(address), "{image}");
         }
-        for text in [
-            "r.example",
-            "127.0.0.1.example",
-            "localhost.example:5000",
-            "10.0.0.1:5000",
-            "[::2]",
+        assert_ne!(
+            registry("r.example/cam"),
+            registry_of_address("r.example:5000")
+        );
+    }
+
+    #[test]
+    fn references_are_told_from_other_text() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        for good in [
+            "library/cam",
+            "r.example:5000/a/b_c/d-e.f:v1.0-rc",
+            "$upstream:8000/azureiotedge-agent:1.5",
+            "mcr.microsoft.com/azureiotedge-simulated-temperature-sensor:1.5",
+            &format!("registry.local/filter:1.2@{digest}"),
         ] {
-            assert!(!is_loopback(text), "{text}");
+            assert!(Reference::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["r.example/cam@latest", "-cam", "cam/", "ca m", "${IMAGE}"] {
+            assert!(Reference::parse(bad).is_err(), "{bad}");
         }
     }
 }

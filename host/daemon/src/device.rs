@@ -32,7 +32,6 @@ mod record;
 mod registries;
 mod reported;
 mod resolutions;
-mod resolved;
 mod restarts;
 mod store;
 mod tail;

@@ -1,11 +1,12 @@
 //! `$edgeAgent`: which modules run.
 
 use edge_core::deployment::{ComponentRef, ModuleKind, ModuleSpec, RegistryCredentials, Rollback};
+use edge_core::{Reference, registry_of_address};
 
 use crate::checker::Checker;
 use crate::flatten::Desired;
 use crate::json::{Member, Node, Value, get};
-use crate::{create_options, image, module, span, version};
+use crate::{create_options, module, span, version};
 
 /// Minor of the newest schema version.
 const NEWEST: u32 = 1;
@@ -76,9 +77,11 @@ pub(crate) fn modules(checker: &mut Checker, desired: &Desired) -> Modules {
     }
     for spec in &mut modules.specs {
         let of = |image: &str| {
-            let registry = image::registry(image);
+            // What is no reference has been said.
+            let reference = Reference::parse(image).ok()?;
             let mut known = credentials.iter();
-            let known = known.find(|known| image::registry_of_address(&known.address) == registry);
+            let known =
+                known.find(|known| registry_of_address(&known.address) == reference.registry());
             known.cloned()
         };
         match &mut spec.kind {

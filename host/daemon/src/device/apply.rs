@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::identities::IdentityError;
 use super::record::{self, Record, Standing};
-use super::resolved::{self, Resolution};
+use super::resolutions::{self, Resolution};
 use super::trial::{self, Trial};
 use super::{Components, Device, restarts, twins};
 use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
@@ -73,8 +73,7 @@ impl ApplyError {
 
     /// All that is known, a line each.
     fn description(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        let first = causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"));
+        let first = edge_core::chain(self);
         let more: &[String] = match self {
             Self::Mistakes { mistakes, .. } => mistakes,
             _ => &[],
@@ -229,7 +228,7 @@ impl Device {
         record.stage(&mut commit);
         record::stage_pruning(&**self.hub.log(), record.number, &mut commit);
         for (module, resolution) in resolved {
-            resolved::stage(record.number, module, resolution, &mut commit);
+            resolutions::stage(record.number, module, resolution, &mut commit);
         }
         let lsn = self.commit(&mut commit)?;
         self.durable(lsn).await
@@ -271,7 +270,7 @@ impl Device {
         let late = self.resolutions.put_in_force(record.number, modules.iter());
         let mut commit = Commit::new();
         for (module, resolution) in &late {
-            resolved::stage(record.number, module, resolution, &mut commit);
+            resolutions::stage(record.number, module, resolution, &mut commit);
         }
         if !late.is_empty() {
             self.commit(&mut commit)?;
@@ -390,13 +389,16 @@ impl Device {
         let kept = record::history(log);
         let numbers = kept.iter().map(|record| record.number).collect();
         let mut commit = Commit::new();
-        if resolved::stage_pruning(log, &numbers, &mut commit)
+        if resolutions::stage_pruning(log, &numbers, &mut commit)
             && let Err(error) = self.commit(&mut commit)
         {
             warn!(%error, "what references of earlier deployments stood for could not be removed");
         }
         let wanted = || {
-            let fetched = resolved::all(log).filter_map(|resolution| resolution.component);
+            let fetched = self
+                .resolutions
+                .all()
+                .filter_map(|resolution| resolution.component);
             kept.iter()
                 .flat_map(Record::digests)
                 .chain(fetched)

@@ -14,8 +14,7 @@ use edge_moby::{Host, KnownImage, Moby, MobyConfig, Stream, Surroundings};
 use edge_wasm::{Level, LogSink as _};
 
 use super::logs::Logs;
-use super::resolutions::Resolutions;
-use super::resolved::Resolution;
+use super::resolutions::{Resolution, Resolutions};
 use super::workload::{Folders, SOCKET};
 use crate::settings::Settings;
 

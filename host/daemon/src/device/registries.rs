@@ -22,8 +22,7 @@ use edge_wasm::{ComponentSource, Fetched};
 use tracing::info;
 
 use super::components::Components;
-use super::resolutions::Resolutions;
-use super::resolved::Resolution;
+use super::resolutions::{Resolution, Resolutions};
 
 /// The source.
 #[derive(Debug)]
@@ -174,8 +173,7 @@ fn pinned(wasm: &WasmSpec, reference: &Reference) -> Option<Digest> {
 }
 
 fn failed(module: &ModuleId, error: &PullError) -> RuntimeError {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let why = edge_core::chain(error);
     match error.is_refusal() {
         true => RuntimeError::refused(module, Step::Prepare, why),
         false => RuntimeError::transient(module, Step::Prepare, why),

@@ -1,11 +1,13 @@
 //! What the references of a deployment stand for, while it is in force: found once, kept, and taken over by the next
 //! deployment for modules that it leaves as they were.
 //!
-//! Called by what fetches components and by what runs containers. The entries are those of `resolved`.
+//! Called by what fetches components and by what runs containers. The entries are those of `kept`.
 //!
 //! Promises
 //! - What was recorded is on the device when [`Resolutions::record`] comes back, under the deployment in force.
 //! - What a deployment that is gone asks for is not recorded.
+
+mod kept;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,7 +18,8 @@ use edge_hub::Hub;
 use edge_store::Commit;
 
 use super::record::Record;
-use super::resolved::{self, Resolution};
+
+pub(super) use kept::{Resolution, stage, stage_pruning};
 
 /// The ledger of the deployment in force.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Resolutions {
 
     /// All that is known, of all kept deployments.
     pub(super) fn all(&self) -> impl Iterator<Item = Resolution> {
-        resolved::all(&**self.hub.log())
+        kept::all(&**self.hub.log())
     }
 
     /// From now on `deployment` is in force. Called before the agent hears of it. Comes back with what was recorded
@@ -71,8 +74,8 @@ impl Resolutions {
         let late = next.modules.iter().filter_map(|module| {
             let id = module.id();
             let goes_on = before.modules.iter().any(|known| known.same_build(module));
-            let known = resolved::of(log, before.deployment, id).filter(|_| goes_on)?;
-            let stored = resolved::of(log, deployment, id).is_some();
+            let known = kept::of(log, before.deployment, id).filter(|_| goes_on)?;
+            let stored = kept::of(log, deployment, id).is_some();
             (!stored).then(|| (id.clone(), known))
         });
         late.collect()
@@ -96,7 +99,7 @@ impl Resolutions {
         let known = modules.filter_map(|module| {
             let reference = reference(&module)?;
             let back = record.brings_back.and_then(|number| {
-                let known = resolved::of(log, number, module.id())?;
+                let known = kept::of(log, number, module.id())?;
                 (known.reference == reference).then_some(known)
             });
             let known = back.or_else(|| self.known(&module))?;
@@ -117,7 +120,7 @@ impl Resolutions {
     /// What is known of a module's reference.
     pub(super) fn known(&self, module: &DesiredModule) -> Option<Resolution> {
         let deployment = self.deployment(module)?;
-        let known = resolved::of(&**self.hub.log(), deployment, module.id())?;
+        let known = kept::of(&**self.hub.log(), deployment, module.id())?;
         // What was recorded for another reference is not asked for.
         (Some(&*known.reference) == reference(module)).then_some(known)
     }
@@ -158,7 +161,7 @@ impl Resolutions {
         resolution: &Resolution,
     ) -> Result<(), String> {
         let mut commit = Commit::new();
-        resolved::stage(deployment, module, resolution, &mut commit);
+        kept::stage(deployment, module, resolution, &mut commit);
         let hub = self.hub.clone();
         // It may wait for the device.
         let committed = tokio::task::spawn_blocking(move || hub.commit(&mut commit)).await;

@@ -23,30 +23,34 @@ const MOST: usize = 100_000;
 
 /// What a reference stood for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Resolution {
+pub(in crate::device) struct Resolution {
     /// As the deployment has it.
-    pub(super) reference: String,
+    pub(in crate::device) reference: String,
     /// The hash of the manifest in the registry.
     #[serde(with = "text")]
-    pub(super) manifest: Digest,
+    pub(in crate::device) manifest: Digest,
     /// The hash of the component, once it is here.
     #[serde(with = "optional_text", default)]
-    pub(super) component: Option<Digest>,
+    pub(in crate::device) component: Option<Digest>,
 }
 
 /// What is known of a module of a deployment.
-pub(super) fn of(log: &dyn MessageLog, deployment: u64, module: &ModuleId) -> Option<Resolution> {
+pub(in crate::device) fn of(
+    log: &dyn MessageLog,
+    deployment: u64,
+    module: &ModuleId,
+) -> Option<Resolution> {
     read(log, key(deployment, module).as_bytes())
 }
 
 /// All that is known, of all deployments.
-pub(super) fn all(log: &dyn MessageLog) -> impl Iterator<Item = Resolution> {
+pub(in crate::device) fn all(log: &dyn MessageLog) -> impl Iterator<Item = Resolution> {
     let keys = keys(log, PREFIX);
     keys.into_iter().filter_map(move |key| read(log, &key))
 }
 
 /// Adds to a commit what a module's reference stands for.
-pub(super) fn stage(
+pub(in crate::device) fn stage(
     deployment: u64,
     module: &ModuleId,
     resolution: &Resolution,
@@ -61,7 +65,7 @@ pub(super) fn stage(
 }
 
 /// Adds to a commit that all is forgotten of deployments that are not among `kept`. Says whether there was any.
-pub(super) fn stage_pruning(
+pub(in crate::device) fn stage_pruning(
     log: &dyn MessageLog,
     kept: &BTreeSet<u64>,
     commit: &mut Commit,
@@ -107,11 +111,16 @@ mod text {
     use edge_core::Digest;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::device) fn serialize<S: Serializer>(
+        digest: &Digest,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_str(digest)
     }
 
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Digest, D::Error> {
+    pub(in crate::device) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Digest, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
     }
@@ -121,14 +130,14 @@ mod optional_text {
     use edge_core::Digest;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::device) fn serialize<S: Serializer>(
         digest: &Option<Digest>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         digest.map(|digest| digest.to_string()).serialize(to)
     }
 
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+    pub(in crate::device) fn deserialize<'d, D: Deserializer<'d>>(
         from: D,
     ) -> Result<Option<Digest>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
