@@ -280,6 +280,9 @@ impl Runner {
                     module.stopped();
                 }
                 module.not_started();
+                if busy.command == Command::Start {
+                    module.made(&busy);
+                }
                 let about_build = !matches!(error.step, Step::Stop | Step::Remove | Step::Adopt);
                 if busy.command == Command::Replace {
                     // What cannot be replaced can be stopped and started.

@@ -301,6 +301,17 @@ impl Module {
         self.early = None;
     }
 
+    /// A first start failed: what its runtime made for it may be there, to be started or removed.
+    pub(super) fn made(&mut self, busy: &Busy) {
+        if self.current.present.is_none() {
+            self.present_kind = Some(busy.kind);
+            self.current.present = Some(Present {
+                build: busy.build.clone(),
+                state: PresentState::Stopped,
+            });
+        }
+    }
+
     /// Whether this build is the wanted one.
     pub(super) fn wants(&self, build: Option<&Arc<DesiredModule>>) -> bool {
         match (build, &self.desired) {

@@ -174,3 +174,25 @@ async fn what_is_refused_shows_as_the_last_desired_status_and_changes_nothing() 
     assert_eq!(bench.status().last_desired_status.code, 200);
     assert_eq!(bench.wasm.log(), [""; 0]);
 }
+
+#[tokio::test]
+async fn what_a_start_that_failed_has_made_is_removed_with_its_module() {
+    let bench = Bench::with(|_, containers| {
+        let behaviour = Behaviour {
+            start_fails: VecDeque::from([RuntimeErrorKind::Transient, RuntimeErrorKind::Refused]),
+            ..Behaviour::default()
+        };
+        containers.behave("c", behaviour);
+    })
+    .await;
+    bench.want([container("c")]).await;
+    assert_eq!(bench.containers.log(), ["0 prepare c", "0 start c"]);
+    assert_eq!(bench.module("c").runtime_status, RuntimeStatus::Backoff);
+    // It is tried again as it is, and goes with its module.
+    bench.pass(10).await;
+    assert_eq!(bench.containers.log(), ["10 start c"]);
+    assert_eq!(bench.module("c").runtime_status, RuntimeStatus::Failed);
+    bench.want([]).await;
+    assert_eq!(bench.containers.log(), ["10 remove c"]);
+    assert!(bench.status().module(&id("c")).is_none());
+}
