@@ -16,11 +16,11 @@ use edge_core::deployment::{
 use edge_core::runtime::{DesiredModule, ModuleRuntime, Open, Resolved, Run};
 use edge_core::{DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority};
 use edge_hub::{Hub, HubConfig, Inbox, Owner, Wake};
-use edge_route::{Mode, Route, RouteEntry, RouteTable};
+use edge_route::{Mode, RouteTable};
 use edge_store::{Commit, MemoryLog, Visible};
 use edge_wasm::cache::CompileCache;
 use edge_wasm::{Allocation, Compiler, RuntimeConfig, WasmModuleRuntime, WasmRuntime};
-use support::{Bench, Goal, complain};
+use support::{Bench, Goal, complain, route};
 
 /// Messages a second while builds are swapped.
 const LOAD: u32 = 20_000;
@@ -189,18 +189,10 @@ fn load(hub: &Arc<Hub>, end: &AtomicBool) -> u64 {
 
 async fn swap(bench: &Bench, cache: &Path) {
     let hub = hub();
-    let route = |text: &str| RouteEntry {
-        name: text.to_owned(),
-        route: Route::compile(text, Mode::Compat)
-            .expect("compiles")
-            .expect("not blank"),
-        priority: Priority::DEFAULT,
-        time_to_live: None,
-    };
     hub.set_routes(
         RouteTable::new(vec![
-            route("FROM /messages/modules/generator/* INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
-            route("FROM /messages/modules/filter/outputs/output1 INTO $upstream"),
+            route("FROM /messages/modules/generator/* INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")", Mode::Compat),
+            route("FROM /messages/modules/filter/outputs/output1 INTO $upstream", Mode::Compat),
         ]),
         None,
     );

@@ -11,12 +11,12 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use edge_core::deployment::{InstanceMode, WasmOptions};
-use edge_core::{Content, DeviceId, Identity, MessageBuilder, ModuleId, Priority};
+use edge_core::{Content, DeviceId, Identity, MessageBuilder, ModuleId};
 use edge_hub::{Hub, HubConfig, Inbox, Owner, Sender, Wake};
-use edge_route::{Mode, Route, RouteEntry, RouteTable};
+use edge_route::{Mode, RouteTable};
 use edge_store::{Commit, Delivery, FileLog, FileLogConfig, MemoryLog, MessageLog, Visible};
 use edge_wasm::{Allocation, RuntimeConfig, Source, WasmRuntime};
-use support::{Bench, Goal};
+use support::{Bench, Goal, route};
 
 const BODY: usize = 256;
 
@@ -98,18 +98,10 @@ fn in_memory(mode: InstanceMode) -> Chain {
 
 fn chain(mode: InstanceMode, log: Arc<dyn MessageLog>) -> Chain {
     let hub = Hub::new(HubConfig::new(DeviceId::new("bench").expect("valid")), log);
-    let route = |text: &str| RouteEntry {
-        name: text.to_owned(),
-        route: Route::compile(text, Mode::Compat)
-            .expect("compiles")
-            .expect("not blank"),
-        priority: Priority::DEFAULT,
-        time_to_live: None,
-    };
     hub.set_routes(
         RouteTable::new(vec![
-            route("FROM /messages/modules/generator/* WHERE kind = 'reading' INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
-            route("FROM /messages/modules/filter/outputs/output1 INTO $upstream"),
+            route("FROM /messages/modules/generator/* WHERE kind = 'reading' INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")", Mode::Compat),
+            route("FROM /messages/modules/filter/outputs/output1 INTO $upstream", Mode::Compat),
         ]),
         None,
     );

@@ -5,11 +5,9 @@ mod support;
 
 use std::hint::black_box;
 
-use edge_core::{
-    DeviceId, Message, MessageBuilder, MessageId, Origin, Priority, Source, Timestamp,
-};
-use edge_route::{Mode, Route, RouteEntry, RouteTable, Scratch};
-use support::{Bench, Goal, per_call};
+use edge_core::{DeviceId, Message, MessageBuilder, MessageId, Origin, Source, Timestamp};
+use edge_route::{Mode, RouteTable, Scratch};
+use support::{Bench, Goal, per_call, route};
 
 fn message() -> Message {
     let body = format!(
@@ -31,15 +29,7 @@ fn message() -> Message {
 }
 
 fn table(mode: Mode, texts: impl Iterator<Item = String>) -> RouteTable {
-    let entry = |text: String| RouteEntry {
-        route: Route::compile(&text, mode)
-            .expect("compiles")
-            .expect("not blank"),
-        name: text,
-        priority: Priority::DEFAULT,
-        time_to_live: None,
-    };
-    RouteTable::new(texts.map(entry).collect())
+    RouteTable::new(texts.map(|text| route(&text, mode)).collect())
 }
 
 fn main() {

@@ -16,6 +16,9 @@ pub mod process;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use edge_core::Priority;
+use edge_route::{Mode, Route, RouteEntry};
+
 /// What a figure is held against.
 #[derive(Clone, Copy)]
 pub enum Goal {
@@ -108,6 +111,18 @@ impl Bench {
             let range = format!("{low:.3} … {high:.3}");
             println!("{case:<44} {metric:<10} {median:>14.3} {unit:<7} {range:>27}  {goal}");
         }
+    }
+}
+
+/// A route as a deployment has it, named by its own text.
+pub fn route(text: &str, mode: Mode) -> RouteEntry {
+    RouteEntry {
+        name: text.to_owned(),
+        route: Route::compile(text, mode)
+            .expect("compiles")
+            .expect("not blank"),
+        priority: Priority::DEFAULT,
+        time_to_live: None,
     }
 }
 

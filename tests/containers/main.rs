@@ -15,7 +15,7 @@ use std::fs;
 use serde_json::{Value, json};
 use support::{Daemon, Manifest};
 
-use support::engine::{Engine, IMAGE, becomes, container, module, with_options};
+use support::engine::{Engine, IMAGE, becomes, container, fails, module, with_options};
 
 /// Runs until it is stopped, and ends at once then.
 const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
@@ -297,25 +297,10 @@ fn an_image_that_is_not_there_is_named() {
     let engine = Engine::start();
     let daemon = engine.daemon();
     let manifest = Manifest::new().container("worker", "nobody.invalid/none:1", json!({}));
-    daemon
-        .edge("apply")
-        .arg(manifest.write(daemon.dir()))
-        .output("");
-    daemon.eventually("the cause is shown", |daemon| {
-        let found = module(daemon, "worker");
-        let why = found["description"].as_str().unwrap_or_default();
-        why.contains("cannot fetch image nobody.invalid/none:1")
-    });
+    let parts = ["cannot fetch image nobody.invalid/none:1"];
+    fails(&daemon, &manifest, "worker", &parts);
     let never = manifest.key("worker", "imagePullPolicy", "never".into());
-    daemon
-        .edge("apply")
-        .arg(never.write(daemon.dir()))
-        .output("");
-    daemon.eventually("the policy is named", |daemon| {
-        let found = module(daemon, "worker");
-        let why = found["description"].as_str().unwrap_or_default();
-        why.contains("imagePullPolicy is never")
-    });
+    fails(&daemon, &never, "worker", &["imagePullPolicy is never"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::engine::{Engine, IMAGE, becomes, module};
+use crate::support::engine::{Engine, IMAGE, becomes, fails, module};
 use crate::support::namespace::isolated;
 use crate::support::registry::{PASSWORD, Registry, USER};
 use crate::support::{Daemon, Manifest};
@@ -33,20 +33,6 @@ fn with_credentials(manifest: Manifest, registry: &Registry, password: &str) -> 
     let known = json!({"address": registry.address(), "username": USER, "password": password});
     let settings = json!({"registryCredentials": {"r": known}});
     manifest.agent("runtime", json!({"type": "docker", "settings": settings}))
-}
-
-/// Puts a manifest in force that does not come up, and waits until a module says why.
-#[track_caller]
-fn fails(daemon: &Daemon, manifest: &Manifest, name: &str, parts: &[&str]) -> Value {
-    let path = manifest.write(daemon.dir());
-    let words = format!("apply --no-wait {}", path.display());
-    daemon.edge(&words).output("").code(0);
-    let why = |daemon: &Daemon| module(daemon, name)["description"].to_string();
-    daemon.eventually(&format!("{name} says why it is not there"), |daemon| {
-        let why = why(daemon);
-        parts.iter().all(|part| why.contains(part))
-    });
-    module(daemon, name)
 }
 
 isolated! {

@@ -287,3 +287,17 @@ pub fn becomes(daemon: &Daemon, name: &str, status: &str) -> Value {
     });
     module(daemon, name)
 }
+
+/// Puts a manifest in force that does not come up, and waits until a module says why.
+#[track_caller]
+pub fn fails(daemon: &Daemon, manifest: &Manifest, name: &str, parts: &[&str]) -> Value {
+    let path = manifest.write(daemon.dir());
+    let words = format!("apply --no-wait {}", path.display());
+    daemon.edge(&words).output("").code(0);
+    let why = |daemon: &Daemon| module(daemon, name)["description"].to_string();
+    daemon.eventually(&format!("{name} says why it is not there"), |daemon| {
+        let why = why(daemon);
+        parts.iter().all(|part| why.contains(part))
+    });
+    module(daemon, name)
+}
