@@ -16,6 +16,7 @@ mod connect;
 mod event;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -27,8 +28,8 @@ use crate::Reason;
 use crate::door::{Door, Service, Shared};
 use crate::encode;
 use crate::link::{Close, FULL_AGAIN, Link};
-use crate::live::Handle;
 use crate::packet::{Decoder, Packet, PacketError, Publish, Version};
+use edge_heads::Handle;
 
 use connect::Connected;
 use event::{Event, Events};
@@ -121,6 +122,8 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     let client = link.session.client.clone();
     let identity = permit.as_ref().map(|permit| &permit.identity);
     let meter = link.hub.meters().client_connected(identity);
+    let counts = &door.shared().counts;
+    counts.connected.fetch_add(1, Ordering::Relaxed);
     tracing::info!(%client, peer = %peer.address, session = link.session.outlives(), "client connected");
     let mut running = Running {
         shared: door.shared(),
@@ -140,6 +143,10 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
         Err(close) => close.into(),
     };
     service.end();
+    counts.connected.fetch_sub(1, Ordering::Relaxed);
+    if matches!(end, End::TakenOver) {
+        counts.taken_over.fetch_add(1, Ordering::Relaxed);
+    }
     meter.disconnected();
     let why = shortened(end.to_string());
     match end.is_unusual() {
@@ -212,7 +219,7 @@ impl Running<'_> {
             let deadline = self.deadline(link);
             let event = tokio::select! {
                 biased;
-                event = events.next(link, &self.handle.bell, deadline, held_back) => event,
+                event = events.next(link, self.handle.bell(), deadline, held_back) => event,
                 () = &mut stopping => return Err(End::Stopping),
             };
             match event {

@@ -7,18 +7,17 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use edge_heads::{Bell, Live};
 use edge_hub::Hub;
 use edge_identity::{Peer, Permit, Registry};
 use tokio::sync::{Notify, watch};
 
 use crate::Reason;
 use crate::azure::parse_client_id;
-use crate::bell::Bell;
 use crate::encode::ConnAck;
 use crate::link::{Close, Link, Show};
-use crate::live::Live;
 use crate::packet::{Connect, PacketError, PacketId, Publish, Subscribe, Unsubscribe};
 use crate::session::{Session, Sessions};
 
@@ -41,6 +40,8 @@ pub(crate) struct Shared {
 pub(crate) struct Counts {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) taken_over: AtomicU64,
+    pub(crate) connected: AtomicUsize,
 }
 
 /// What a head has done and has.
@@ -67,11 +68,11 @@ impl Shared {
 
     pub(crate) fn status(&self) -> HeadStatus {
         HeadStatus {
-            connected: self.live.len(),
+            connected: self.counts.connected.load(Ordering::Relaxed),
             asleep: self.sessions.len(),
             accepted: self.counts.accepted.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
-            taken_over: self.live.taken_over.load(Ordering::Relaxed),
+            taken_over: self.counts.taken_over.load(Ordering::Relaxed),
         }
     }
 }

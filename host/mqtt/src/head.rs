@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_core::Identity;
-use edge_hub::Hub;
-use edge_identity::{Credential, Peer, Registry, Watcher};
+use edge_heads::{Bell, HeadConfig};
+use edge_identity::{Credential, Peer, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::Reason;
 use crate::azure::UserName;
-use crate::bell::Bell;
 use crate::connection;
 use crate::door::{Admitted, Counts, Door, HeadStatus, Refusal, Shared};
 use crate::encode::ConnAck;
-use crate::live::Live;
 use crate::packet::{Connect, QoS, Version, Will};
 use crate::sdk::Sdk;
 use crate::session::{Kind, Session, Sessions};
@@ -25,32 +23,18 @@ use crate::session::{Kind, Session, Sessions};
 /// A head looks after its sessions at least this often.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
 
-/// What a head works with.
-#[derive(Debug, Clone)]
-pub struct HeadConfig {
-    /// Where messages go and come from.
-    pub hub: Arc<Hub>,
-    /// Who may connect.
-    pub registry: Arc<Registry>,
-    /// Turns true when the daemon stops; connections end then.
-    pub closing: watch::Receiver<bool>,
-}
-
-impl HeadConfig {
+impl Shared {
     /// Reads the sessions that are stored, and follows changes of identities from now on.
-    pub(crate) fn share(self, kind: Kind) -> Shared {
-        let (live, chores) = (Arc::<Live>::default(), Arc::<Notify>::default());
-        self.registry.watch(Arc::new(Recheck {
-            live: live.clone(),
-            chores: chores.clone(),
-        }));
-        Shared {
+    pub(crate) fn open(kind: Kind, config: HeadConfig) -> Self {
+        let chores = Arc::<Notify>::default();
+        config.registry.watch(Arc::new(Chores(chores.clone())));
+        Self {
             chores,
-            sessions: Sessions::open(kind, self.hub.clone()),
-            hub: self.hub,
-            registry: self.registry,
-            closing: self.closing,
-            live,
+            sessions: Sessions::open(kind, config.hub.clone()),
+            hub: config.hub,
+            registry: config.registry,
+            closing: config.closing,
+            live: config.live,
             counts: Counts::default(),
         }
     }
@@ -60,23 +44,19 @@ impl HeadConfig {
 #[derive(Debug)]
 pub struct Head(Shared);
 
-/// Has connections judged again whose identity changed, and sessions looked after.
-struct Recheck {
-    live: Arc<Live>,
-    chores: Arc<Notify>,
-}
+/// Has sessions looked after when identities change.
+struct Chores(Arc<Notify>);
 
-impl Watcher for Recheck {
-    fn changed(&self, identity: &Identity) {
-        self.live.recheck(&identity.to_string());
-        self.chores.notify_one();
+impl Watcher for Chores {
+    fn changed(&self, _: &Identity) {
+        self.0.notify_one();
     }
 }
 
 impl Head {
     /// Reads the sessions that are stored, and follows changes of identities from now on.
     pub fn open(config: HeadConfig) -> Arc<Self> {
-        Arc::new(Self(config.share(Kind::Sdk)))
+        Arc::new(Self(Shared::open(Kind::Sdk, config)))
     }
 
     /// Forgets sessions that are over, and those of identities that are gone, until the daemon stops.

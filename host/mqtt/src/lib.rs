@@ -12,14 +12,12 @@
 
 pub mod azure;
 pub mod bag;
-mod bell;
 pub mod client;
 mod connection;
 mod door;
 pub mod encode;
 mod head;
 mod link;
-mod live;
 mod output;
 pub mod packet;
 mod reason;
@@ -32,7 +30,8 @@ pub mod tree;
 mod window;
 
 pub use door::HeadStatus;
-pub use head::{Head, HeadConfig};
+pub use edge_heads::HeadConfig;
+pub use head::Head;
 pub use packet::{Decoder, Packet, PacketError};
 pub use reason::Reason;
 pub use topics::{BadFilter, TopicMapping, TopicRule, Topics, TopicsConfig};

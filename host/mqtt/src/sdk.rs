@@ -1,7 +1,6 @@
 //! What clients of Azure's SDKs do on a connection (client contract, section 6): telemetry and outputs,
 //! inputs and messages to devices, twins, methods.
 
-mod controls;
 mod twins;
 
 use std::collections::HashMap;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use edge_core::{Content, Identity, system};
+use edge_heads::{Bell, Control, Controls};
 use edge_hub::{
     Hub, MethodCall, MethodError, MethodResponse, MethodTarget, Owner, SendRefusal, Sender,
     TwinListener,
@@ -19,7 +19,6 @@ use edge_store::{Commit, Delivery};
 use crate::Reason;
 use crate::azure;
 use crate::bag;
-use crate::bell::Bell;
 use crate::door::Service;
 use crate::encode::{self, Peer};
 use crate::link::{Close, Link, Reply, Show, Shown};
@@ -27,8 +26,6 @@ use crate::output::Output;
 use crate::packet::{PacketId, Publish, QoS, Subscribe, Unsubscribe, Version};
 use crate::refused::RefusedFilters;
 use crate::session::{LoosePacket, Session, Subscribed};
-
-use controls::{Control, Controls};
 
 /// Calls that may be with the client at a time.
 const CALLS: usize = 256;

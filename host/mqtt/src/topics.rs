@@ -39,13 +39,13 @@ use tokio::time::timeout;
 
 use crate::Reason;
 use crate::azure::parse_client_id;
-use crate::bell::Bell;
 use crate::connection;
 use crate::door::{Admitted, Door, HeadStatus, Refusal, Shared};
 use crate::encode::ConnAck;
-use crate::head::{HeadConfig, prove};
+use crate::head::prove;
 use crate::packet::{Connect, Version};
 use crate::session::{Kind, Session};
+use edge_heads::{Bell, HeadConfig};
 
 use access::Access;
 use broker::{Broker, PostError};
@@ -102,12 +102,8 @@ impl Topics {
     /// A filter of a rule or mapping that is none.
     pub fn open(config: TopicsConfig) -> Result<Arc<Self>, BadFilter> {
         let access = Access::new(config.rules, &config.mappings)?;
-        let shared = HeadConfig {
-            hub: config.hub.clone(),
-            registry: config.registry,
-            closing: config.closing,
-        }
-        .share(Kind::Open);
+        let shared = HeadConfig::new(config.hub.clone(), config.registry, config.closing);
+        let shared = Shared::open(Kind::Open, shared);
         let broker = Broker::open(config.hub, shared.chores.clone());
         let now = shared.hub.now();
         for mut session in shared.sessions.take_if(|_| true) {

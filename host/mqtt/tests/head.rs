@@ -45,11 +45,7 @@ impl World {
         hub.set_routes(RouteTable::new(vec![entry]), None);
         let registry = Registry::open(log).unwrap();
         let (closing, closed) = watch::channel(false);
-        let head = Head::open(HeadConfig {
-            hub: hub.clone(),
-            registry: registry.clone(),
-            closing: closed,
-        });
+        let head = Head::open(HeadConfig::new(hub.clone(), registry.clone(), closed));
         let world = Self {
             hub,
             registry,

@@ -14,13 +14,13 @@ use tokio::time::timeout;
 
 use super::{ALIASES, LAST_WORDS, RECEIVE_MAXIMUM, shortened};
 use crate::Reason;
-use crate::bell::Bell;
 use crate::door::{Admitted, Door, Refusal};
 use crate::encode::{self, ConnAck};
 use crate::link::Link;
-use crate::live::{Handle, NoSeat, Seat};
 use crate::packet::{Connect, Decoder, Packet, Version};
 use crate::sdk::packet_limit;
+use edge_heads::Bell;
+use edge_heads::{Handle, NoSeat, Seat};
 
 /// A connection has this long to say who it is.
 const HURRY: Duration = Duration::from_secs(30);

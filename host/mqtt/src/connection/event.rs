@@ -9,9 +9,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::bell::Bell;
 use crate::link::Link;
 use crate::output::Output;
+use edge_heads::Bell;
 
 /// Room for reading at first; a thousand quiet clients must not cost much.
 const LEAST: usize = 2 << 10;

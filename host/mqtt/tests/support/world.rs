@@ -68,11 +68,11 @@ fn module() -> Identity {
 
 fn open(hub: &Arc<Hub>, registry: &Arc<Registry>) -> Heads {
     let (closing, closed) = watch::channel(false);
-    let sdk = Head::open(HeadConfig {
-        hub: hub.clone(),
-        registry: registry.clone(),
-        closing: closed.clone(),
-    });
+    let sdk = Head::open(HeadConfig::new(
+        hub.clone(),
+        registry.clone(),
+        closed.clone(),
+    ));
     let all = ["#", "$open/#"].map(str::to_owned).to_vec();
     let rule = |identity: &str| TopicRule {
         identity: identity.to_owned(),

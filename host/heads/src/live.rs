@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::bell::Bell;
+use crate::Bell;
 
 /// Take-overs that nobody waits for.
 const FREE: u32 = 3;
@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a newcomer is not seated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoSeat {
+pub enum NoSeat {
     /// A newer one came while it waited.
     Superseded,
     /// The old connection does not end.
@@ -46,22 +46,23 @@ pub(crate) enum NoSeat {
 
 /// Told to a connection from outside.
 #[derive(Debug, Default)]
-pub(crate) struct Handle {
+pub struct Handle {
     told: Mutex<Told>,
-    pub(crate) bell: Arc<Bell>,
+    bell: Arc<Bell>,
 }
 
 /// What a connection was told since it last looked.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
+pub struct Told {
     /// Another connection has its client id now.
-    pub(crate) go: bool,
+    pub go: bool,
     /// What is known of its identity has changed.
-    pub(crate) recheck: bool,
+    pub recheck: bool,
 }
 
 impl Handle {
-    pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
+    /// Rings this bell when there is something to be told.
+    pub fn new(bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self {
             told: Mutex::default(),
             bell,
@@ -73,8 +74,18 @@ impl Handle {
         self.bell.ring();
     }
 
+    /// Resolves when it was told something.
+    pub async fn rung(&self) {
+        self.bell.rung().await;
+    }
+
+    /// Rung when it was told something.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
     /// What it is to do, told once.
-    pub(crate) fn told(&self) -> Told {
+    pub fn told(&self) -> Told {
         std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -102,15 +113,15 @@ struct Inner {
 
 /// All live connections of one kind.
 #[derive(Debug, Default)]
-pub(crate) struct Live {
+pub struct Live {
     inner: Mutex<Inner>,
     number: AtomicU64,
-    pub(crate) taken_over: AtomicU64,
+    taken_over: AtomicU64,
 }
 
 /// A client id that belongs to a connection until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub struct Seat {
     live: Arc<Live>,
     client: Arc<str>,
     number: u64,
@@ -134,8 +145,13 @@ impl Live {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Connections that gave way to another one.
+    pub fn taken_over(&self) -> u64 {
+        self.taken_over.load(Ordering::Relaxed)
+    }
+
     /// How many are connected.
-    pub(crate) fn len(&self) -> usize {
+    pub fn connected(&self) -> usize {
         self.lock().seated.len()
     }
 
@@ -143,7 +159,7 @@ impl Live {
     ///
     /// # Errors
     /// It was not seated; whoever is there goes on.
-    pub(crate) async fn enter(
+    pub async fn enter(
         self: &Arc<Self>,
         client: &Arc<str>,
         handle: &Arc<Handle>,
@@ -213,7 +229,7 @@ impl Live {
     }
 
     /// Has every connection look around.
-    pub(crate) fn ring_all(&self) {
+    pub fn ring_all(&self) {
         for entry in self.lock().seated.values() {
             entry.handle.bell.ring();
         }
@@ -221,7 +237,7 @@ impl Live {
 
     /// Has every connection looked at again whose client begins with this identity, be it that of a module
     /// of it or one of several.
-    pub(crate) fn recheck(&self, identity: &str) {
+    pub fn recheck(&self, identity: &str) {
         for (client, entry) in &self.lock().seated {
             let rest = client.strip_prefix(identity);
             if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
@@ -279,9 +295,9 @@ mod tests {
         assert!(!newcomer.is_finished());
         drop(seat);
         let seat = newcomer.await.expect("task").expect("seated");
-        assert_eq!(live.len(), 1);
+        assert_eq!(live.connected(), 1);
         drop(seat);
-        assert_eq!(live.len(), 0);
+        assert_eq!(live.connected(), 0);
     }
 
     #[tokio::test]

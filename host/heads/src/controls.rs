@@ -1,36 +1,43 @@
 //! What comes to a connection from the hub: calls of methods, and changes of desired properties.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edge_hub::{MethodCall, MethodError, MethodTarget, TwinListener};
 use edge_store::Lsn;
 
-use crate::bell::Bell;
+use crate::Bell;
 
 /// What may wait for the connection; calls beyond it fail, and changes become one.
 const MOST: usize = 256;
 
 /// Something for the connection to do.
 #[derive(Debug)]
-pub(super) enum Control {
+pub enum Control {
+    /// A method is called.
     Call(MethodCall),
+    /// Desired properties changed.
     Desired {
+        /// What changed, as a JSON object; `null` removes.
         patch: String,
+        /// The version that it makes.
         version: u64,
+        /// The commit that it is in.
         lsn: Option<Lsn>,
     },
     /// Too many changes came: send all desired properties as one.
     Resend,
 }
 
-/// The hub's end of a connection.
-pub(super) struct Controls {
+/// The hub's end of a connection: registered as [`MethodTarget`] and [`TwinListener`].
+pub struct Controls {
     waiting: Mutex<Vec<Control>>,
     bell: Arc<Bell>,
 }
 
 impl Controls {
-    pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
+    /// Rings this bell when something came.
+    pub fn new(bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::default(),
             bell,
@@ -42,13 +49,20 @@ impl Controls {
     }
 
     /// What came since the last time, in order.
-    pub(super) fn take(&self) -> Vec<Control> {
+    pub fn take(&self) -> Vec<Control> {
         std::mem::take(&mut *self.lock())
     }
 
     /// Dropping a call answers it: its target is gone.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         let _dropped_without_the_lock = self.take();
+    }
+}
+
+/// What waits may hold what a module called secret.
+impl fmt::Debug for Controls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controls").finish_non_exhaustive()
     }
 }
 

@@ -8,13 +8,14 @@ use edge_hub::Wake;
 
 /// Rung from any thread, heard by one task.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub struct Bell {
     rung: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Bell {
-    pub(crate) fn ring(&self) {
+    /// Wakes the task; many rings before it looks are one.
+    pub fn ring(&self) {
         if self.rung.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -29,7 +30,7 @@ impl Bell {
     }
 
     /// Ready once for any number of rings since the last time.
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         if self.rung.swap(false, Ordering::AcqRel) {
             return Poll::Ready(());
         }
@@ -39,6 +40,11 @@ impl Bell {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// The same as a future.
+    pub async fn rung(&self) {
+        std::future::poll_fn(|context| self.poll(context)).await;
     }
 }
 
