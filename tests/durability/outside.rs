@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use edge_daemon::types::MessageInfo;
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::chain::{self, First, SETTINGS};
 use super::chance::Chance;
@@ -20,7 +19,7 @@ const SENDERS: u64 = 4;
 const BATCH: u64 = 256;
 
 /// What came out of `second`, in the lines of a daemon that was killed perhaps within the last.
-fn printed(out: &str) -> Vec<Received> {
+pub fn printed(out: &str) -> Vec<Received> {
     let whole = out.rfind('\n').map_or("", |end| &out[..end]);
     let messages = whole.lines().map(|line| {
         let parsed: Result<MessageInfo, _> = serde_json::from_str(line);
@@ -60,8 +59,7 @@ fn what_was_seen_outside_is_not_taken_back_and_all_of_it_comes() {
     for _ in 0..ROUNDS {
         load.more(50 + chance.below(400));
         chance.moment(Duration::from_millis(5));
-        let process = Pid::from_raw(daemon.running().id().try_into().unwrap()).unwrap();
-        kill_process(process, Signal::KILL).unwrap();
+        daemon.running().kill_now();
         keep(&daemon.stop().out);
         daemon.again();
         load.open();

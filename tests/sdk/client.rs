@@ -56,6 +56,15 @@ impl Client {
         Self::start(command)
     }
 
+    /// A script of rhea.
+    pub fn rhea() -> Self {
+        let mut command = Command::new("node");
+        command
+            .arg(script("node/rhea.js"))
+            .env("NODE_PATH", installed("node/node_modules"));
+        Self::start(command)
+    }
+
     /// A script of paho-mqtt 2.
     pub fn paho() -> Self {
         Self::start(python("paho"))

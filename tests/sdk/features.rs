@@ -92,6 +92,14 @@ impl Subject {
         Self { client, who }
     }
 
+    /// Has a new token on the connection that it has, as AMQP does it.
+    #[track_caller]
+    pub fn renew_in_place(&mut self, world: &mut World) {
+        self.client.ask("renew", json!({}));
+        world.renewed(&self.who.target(), 1);
+        world.connected(&self.who.target(), 1);
+    }
+
     /// Has a new token, and with it a new connection, its second one.
     #[track_caller]
     pub fn renew(&mut self, world: &mut World, sdk: Sdk) {

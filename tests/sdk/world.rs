@@ -40,7 +40,7 @@ impl World {
         let authority = certificates::Authority::new(files.path());
         let settings = format!(
             "[device]\nname = \"{DEVICE}\"\nhostname = \"{GATEWAY}\"\nhub-name = \"{HUB}\"\n\
-             [mqtt]\nlisten = \"127.0.0.1:8883\"\n[https]\nlisten = \"127.0.0.1:443\"\n\
+             [mqtt]\nlisten = \"127.0.0.1:8883\"\n[amqp]\nlisten = \"127.0.0.1:5671\"\n[https]\nlisten = \"127.0.0.1:443\"\n\
              [certificates]\ntrusted = [\"{}\"]\n{settings}",
             authority.path().display()
         );
@@ -83,6 +83,13 @@ impl World {
     #[track_caller]
     pub fn connected(&mut self, who: &str, times: usize) {
         let line = format!("client connected client={who} ");
+        self.daemon.running().says_times(&line, times);
+    }
+
+    /// Waits until a client has put so many tokens beyond its first one.
+    #[track_caller]
+    pub fn renewed(&mut self, who: &str, times: usize) {
+        let line = format!("token renewed client={who}");
         self.daemon.running().says_times(&line, times);
     }
 

@@ -136,6 +136,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// Ends it as a crash would, and leaves what it said to be read.
+    pub fn kill_now(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
+    }
+
     /// Ends it as a crash would: nothing is tidied up. Waits until it is gone.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,10 +1,12 @@
-//! What AMQP 1.0 says as IoT Hub speaks it (client contract, section 8): pure, no I/O and no clock. Connections
-//! are to come on top of it: the head for clients, and the client side for the parent.
+//! AMQP 1.0 as IoT Hub speaks it (client contract, section 8).
 //!
 //! ```text
-//!   link address ──── Address      what a link is about, and whose it is
-//!   transfer ──────── message      one message, between AMQP's sections and the hub's content
-//!   batch transfer ── batch        many of them in one transfer
+//!   head        serves clients, and edge devices below us      over fe2o3-amqp
+//!   client      the connection to a parent                     over fe2o3-amqp
+//!     │
+//!   address     what a link is about, and whose it is              pure
+//!   message     one message: AMQP's sections, the hub's content    pure
+//!   batch       many of them in one transfer                       pure
 //! ```
 //!
 //! Promises
@@ -13,6 +15,12 @@
 
 pub mod address;
 pub mod batch;
+pub mod client;
+mod frames;
+mod guard;
+mod head;
 pub mod message;
 
 pub use address::{Address, UnknownAddress};
+pub use guard::Traffic;
+pub use head::{AmqpHead, AmqpStatus, Limits};

@@ -14,6 +14,7 @@
 //! came as an AMQP UUID is text from then on, as it is for clients of other protocols.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_core::{Content, Origin, Properties, SystemProperties, Timestamp, system};
@@ -49,7 +50,7 @@ const ANNOTATIONS: [&str; 2] = [system::INTERFACE_ID, system::SUBJECT];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// What it says.
-    pub content: Content,
+    pub content: Arc<Content>,
     /// The output that a module named.
     pub output: Option<String>,
 }
@@ -105,11 +106,11 @@ pub fn read(message: Message<Body<Value>>) -> Result<Received, MessageFault> {
         }
     }
     Ok(Received {
-        content: Content {
+        content: Arc::new(Content {
             body: body(message.body)?,
             properties,
             system,
-        },
+        }),
         output,
     })
 }
@@ -155,7 +156,11 @@ pub fn id_text(id: MessageId) -> Result<String, MessageFault> {
     }
 }
 
-fn body(body: Body<Value>) -> Result<Bytes, MessageFault> {
+/// The bytes of a body.
+///
+/// # Errors
+/// It has none.
+pub fn body(body: Body<Value>) -> Result<Bytes, MessageFault> {
     match body {
         Body::Data(sections) => {
             let mut sections = sections.into_inner();

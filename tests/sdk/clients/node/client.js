@@ -5,8 +5,10 @@
 const fs = require('fs');
 const readline = require('readline');
 const device = require('azure-iot-device');
+const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 
+const TRANSPORTS = { tcp: Mqtt, ws: MqttWs, amqp: Amqp, 'amqp-ws': AmqpWs };
 const LIMIT = 60; // seconds that a step may take
 const RETRY = 100; // milliseconds between tries of a message that the SDK gave back
 
@@ -23,7 +25,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, RETRY));
 
 // From the edge environment, a connection string, or an X.509 certificate.
 async function create({ kind, transport = 'tcp', connection_string, ca, x509 }) {
-  const Transport = transport === 'ws' ? MqttWs : Mqtt;
+  const Transport = TRANSPORTS[transport];
   const Which = kind === 'module' ? device.ModuleClient : device.Client;
   const options = {};
   if (ca) {
@@ -173,7 +175,7 @@ async function invoke({ device: id, module, method, payload }) {
   return { answer: { status: answer.status, payload: answer.payload } };
 }
 
-// A new token, and with it a new connection, at once: the provider renews when it is told new values, which
+// A new token, and over MQTT with it a new connection, at once: the provider renews when it is told new values, which
 // are its old ones here. (The option for them would replace those before it, and with them what is trusted.)
 // Not while anything is on its way to this client: the SDK takes its listener off, and then disconnects; what
 // comes in between mqtt.js acknowledges, and nobody gets it.
