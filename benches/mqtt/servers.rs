@@ -141,7 +141,7 @@ pub fn edge(transport: Transport) -> io::Result<Server> {
     let tls = transport == Transport::Tls;
     Server::start("edge", |dir, address| {
         let settings = format!(
-            "[mqtt]\nlisten = \"off\"\n[https]\nlisten = \"off\"\n\
+            "[mqtt]\nlisten = \"off\"\n[amqp]\nlisten = \"off\"\n[https]\nlisten = \"off\"\n\
              [topics]\nlisten = \"{address}\"\ntls = {tls}\nanonymous = true\n\
              [[topics.rules]]\nidentity = \"$anonymous\"\npublish = [\"#\"]\nsubscribe = [\"#\"]\n"
         );

@@ -346,7 +346,7 @@ fn certificates_are_listed_and_stay_over_a_restart() {
 fn a_file_of_certificates_that_is_not_there_is_named_with_its_own_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");
-    let settings = "metrics.listen = \"off\"\nmqtt.listen = \"off\"\nhttps.listen = \"off\"\n\
+    let settings = "metrics.listen = \"off\"\nmqtt.listen = \"off\"\namqp.listen = \"off\"\nhttps.listen = \"off\"\n\
                     certificates.certificate = \"/not/there.pem\"\ncertificates.key = \"/not/there.key\"\n";
     fs::write(&config, settings).unwrap();
     let daemon = crate::support::edge(["daemon", "--config"])

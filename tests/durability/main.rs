@@ -16,3 +16,4 @@ mod kills;
 mod load;
 mod mqtt;
 mod outside;
+mod parent;

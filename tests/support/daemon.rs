@@ -15,8 +15,7 @@ use tempfile::{TempDir, tempdir};
 use super::{Edge, Output, PATIENCE, Running, edge, sample_as};
 
 /// No port that another test could have.
-const PORTS: &str =
-    "metrics.listen = \"127.0.0.1:0\"\nmqtt.listen = \"off\"\nhttps.listen = \"off\"\n";
+const PORTS: &str = "metrics.listen = \"127.0.0.1:0\"\nmqtt.listen = \"off\"\namqp.listen = \"off\"\nhttps.listen = \"off\"\n";
 
 /// A running daemon and its directory.
 pub struct Daemon {

@@ -14,6 +14,7 @@
 
 mod daemon;
 pub mod engine;
+pub mod family;
 pub mod ledger;
 pub mod namespace;
 pub mod registry;

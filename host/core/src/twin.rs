@@ -117,6 +117,31 @@ pub fn merge(section: &mut Map<String, Value>, patch: Map<String, Value>) {
     }
 }
 
+/// The patch that makes one section out of another; `None`: they are the same.
+pub fn difference(
+    from: &Map<String, Value>,
+    to: &Map<String, Value>,
+) -> Option<Map<String, Value>> {
+    let mut patch = Map::new();
+    for (name, wanted) in to {
+        match (from.get(name), wanted) {
+            (Some(there), wanted) if there == wanted => {}
+            (Some(Value::Object(there)), Value::Object(wanted)) => {
+                if let Some(inner) = difference(there, wanted) {
+                    patch.insert(name.clone(), Value::Object(inner));
+                }
+            }
+            (_, wanted) => {
+                patch.insert(name.clone(), wanted.clone());
+            }
+        }
+    }
+    for name in from.keys().filter(|name| !to.contains_key(*name)) {
+        patch.insert(name.clone(), Value::Null);
+    }
+    (!patch.is_empty()).then_some(patch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +187,28 @@ mod tests {
             Ok(())
         );
         assert!(validate(&map(json!({"a": null})), false).is_err());
+    }
+
+    #[test]
+    fn a_patch_leads_from_one_section_to_the_other() {
+        let sections = [
+            json!({}),
+            json!({"a": 1, "b": {"c": 2, "d": [1]}}),
+            json!({"a": 1, "b": {"c": 3}}),
+            json!({"a": {"x": 1}, "b": 5}),
+            json!({"b": {}}),
+        ];
+        let object = |value: &Value| value.as_object().cloned().expect("an object");
+        for (from, to) in sections
+            .iter()
+            .flat_map(|a| sections.iter().map(move |b| (a, b)))
+        {
+            let (mut at, to) = (object(from), object(to));
+            match difference(&at, &to) {
+                None => assert_eq!(at, to),
+                Some(patch) => merge(&mut at, patch),
+            }
+            assert_eq!(at, to, "from {from}");
+        }
     }
 }

@@ -10,10 +10,12 @@
 //! Each step of the end has a deadline; what is not done by then is said and left. Recovery after a
 //! crash is the tested path, so an end that is cut short loses nothing that was acknowledged.
 
+mod amqp;
 mod listeners;
 mod metrics_server;
 mod mqtt;
 mod notify;
+mod parent;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_core::ModuleId;
+use edge_heads::HeadConfig;
 use edge_http::{Gateway, GatewayConfig};
-use edge_mqtt::HeadConfig;
 use edge_store::CommitError;
 use edge_wasm::{Compiler, LogSink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,6 +38,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::device::{Device, DeviceError};
 use crate::local::{Take, Upstream};
 use crate::settings::{RootMessages, Settings, UpstreamKind};
+use amqp::Amqp;
 use listeners::{Listeners, Port};
 use mqtt::{Mqtt, OpenTopics};
 
@@ -119,6 +122,9 @@ pub enum DaemonError {
     /// A filter in `[topics]` is none.
     #[error("[topics]: {0}")]
     Topics(#[from] edge_mqtt::BadFilter),
+    /// The parent cannot be what the settings say.
+    #[error("[upstream]: {0}")]
+    Parent(String),
     /// A part of the daemon ended that is to go on for ever.
     #[error("{0} ended early")]
     Fault(&'static str),
@@ -169,12 +175,14 @@ pub async fn run(
         closing: closing.clone(),
         message_limit: settings.hub.message_limit.0,
     });
-    let upstream = match (settings.upstream.kind, settings.upstream.messages) {
-        (UpstreamKind::None, RootMessages::Keep) => None,
+    let (mut printer, mut parent) = (None, None);
+    match (settings.upstream.kind, settings.upstream.messages) {
+        (UpstreamKind::None, RootMessages::Keep) => {}
         (UpstreamKind::None, RootMessages::Print) => {
-            Some(Upstream::start(device.hub(), config.print)?)
+            printer = Some(Upstream::start(device.hub(), config.print)?);
         }
-    };
+        (UpstreamKind::Amqp, _) => parent = Some(parent::open(settings, &device, &closing)?),
+    }
 
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let mut serving = JoinSet::new();
@@ -195,6 +203,12 @@ pub async fn run(
         mqtt.keep().await;
         "the keeper of sessions"
     });
+    if let Some(parent) = parent {
+        serving.spawn(async move {
+            parent.run().await;
+            "the link to the parent"
+        });
+    }
     if let Some(topics) = topics {
         serving.spawn(async move {
             topics.keep().await;
@@ -294,7 +308,7 @@ pub async fn run(
     info!("stopping");
     let stop = async {
         let left = device.stop_modules(MODULE_GRACE).await;
-        if let Some(upstream) = upstream {
+        if let Some(upstream) = printer {
             let stopped = tokio::task::spawn_blocking(move || upstream.stop(UPSTREAM_GRACE)).await;
             match stopped {
                 Ok(Ok(())) => {}
@@ -352,15 +366,16 @@ async fn open_ports(
 ) -> Result<(Listeners, Arc<Mqtt>, Option<Arc<OpenTopics>>), DaemonError> {
     let mut ports = Listeners::default();
     let tls = device.authority().server_config();
-    let config = HeadConfig {
-        hub: device.hub().clone(),
-        registry: device.registry().clone(),
-        closing: closing.clone(),
-    };
+    let config = HeadConfig::new(
+        device.hub().clone(),
+        device.registry().clone(),
+        closing.clone(),
+    );
     let mqtt = Mqtt::open(config.clone());
+    let amqp = Amqp::open(config.clone());
     let gateway = GatewayConfig {
         message_limit: settings.hub.message_limit,
-        heads: vec![mqtt.clone()],
+        heads: vec![mqtt.clone(), amqp.clone()],
         ..GatewayConfig::new(
             device.hub().clone(),
             device.registry().clone(),
@@ -374,6 +389,13 @@ async fn open_ports(
         head: mqtt.clone(),
     };
     ports.open(&settings.limits, mqtts).await;
+    let amqps = Port {
+        section: "amqp",
+        listen: &settings.amqp.listen,
+        tls: Some(tls.clone()),
+        head: amqp,
+    };
+    ports.open(&settings.limits, amqps).await;
     let https = Port {
         section: "https",
         listen: &settings.https.listen,

@@ -23,7 +23,7 @@ use edge_core::{ByteSize, DeviceId, limits};
 use crate::paths;
 
 pub use connections::{
-    CertificateSettings, HttpsSettings, LimitSettings, MqttSettings, TopicSettings,
+    AmqpSettings, CertificateSettings, HttpsSettings, LimitSettings, MqttSettings, TopicSettings,
     WorkloadSettings,
 };
 pub use read::{BadSettings, Mistake};
@@ -51,6 +51,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[mqtt]`.
     pub mqtt: MqttSettings,
+    /// `[amqp]`.
+    pub amqp: AmqpSettings,
     /// `[https]`.
     pub https: HttpsSettings,
     /// `[certificates]`.
@@ -300,8 +302,26 @@ impl Default for ContainerSettings {
 pub struct UpstreamSettings {
     /// What kind of parent there is.
     pub kind: UpstreamKind,
+    /// Who we are to it: a file with a connection string.
+    pub connection_string_file: Option<PathBuf>,
+    /// Its port; none: that of AMQP over TLS.
+    pub port: Option<u16>,
+    /// The CAs that its certificate leads to: PEM files; none: whom this machine trusts.
+    pub trusted: Vec<PathBuf>,
+    /// Whether deployments of the parent's are put in force.
+    pub deployments: ParentDeployments,
     /// What a device without a parent does with messages for it.
     pub messages: RootMessages,
+}
+
+/// Whether deployments of the parent's are put in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ParentDeployments {
+    /// They are, as those that are applied here; the newest counts.
+    #[default]
+    Accept,
+    /// Only what is applied here is.
+    Ignore,
 }
 
 /// What kind of parent there is.
@@ -310,6 +330,8 @@ pub enum UpstreamKind {
     /// None: this device stands alone.
     #[default]
     None,
+    /// A hub that speaks AMQP as IoT Hub does: another of our devices, or IoT Hub.
+    Amqp,
 }
 
 /// What a device without a parent does with messages for it.
@@ -371,8 +393,12 @@ impl Settings {
         if let Some(name) = &self.device.hostname {
             return name.clone();
         }
-        let mut listening = self.mqtt.listen.iter().chain(&self.https.listen);
-        match listening.all(|at| at.ip().is_loopback()) {
+        let listening = [&self.mqtt.listen, &self.amqp.listen, &self.https.listen];
+        match listening
+            .into_iter()
+            .flatten()
+            .all(|at| at.ip().is_loopback())
+        {
             true => "localhost".to_owned(),
             false => Some(host_name())
                 .filter(|name| is_host_name(name))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
 use edge_route::{RouteEntry, RouteTable};
 use edge_store::{
@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::counters::{Counters, add};
 use crate::meters::Meters;
 use crate::taps::Taps;
-use crate::twins::TwinListeners;
+use crate::twins::{ReportListener, TwinListeners, reporters};
 use crate::unread::Unread;
 use crate::{Clock, Inbox, Methods, Owner, Sender, SystemClock, Tap};
 
@@ -79,6 +79,7 @@ pub struct Hub {
     pub(crate) methods: Methods,
     pub(crate) twin_listeners: RwLock<TwinListeners>,
     observer: Option<Box<dyn Observer>>,
+    pub(crate) reports: ArcSwapOption<Arc<dyn ReportListener>>,
     routing: ArcSwap<Routing>,
     readers: RwLock<Readers>,
     /// Who is to be woken when the commits that they wait for are on the device.
@@ -257,6 +258,7 @@ impl Hub {
                 log,
                 clock,
                 observer,
+                reports: ArcSwapOption::empty(),
                 twin_listeners: RwLock::default(),
                 routing: ArcSwap::from_pointee(Routing {
                     table: RouteTable::new(Vec::new()),
@@ -565,6 +567,11 @@ impl Hub {
             None => SmallVec::new(),
         };
         let tapped = self.taps.taken_from(commit);
+        let reports = self.reports.load();
+        let reported = match &*reports {
+            Some(_) => reporters(commit),
+            None => SmallVec::new(),
+        };
         let lsn = match self.log.commit(commit) {
             Ok(lsn) => lsn,
             Err(error) => {
@@ -600,6 +607,11 @@ impl Hub {
         }
         if let Some(tapped) = tapped {
             self.taps.tell(&tapped);
+        }
+        if let Some(listener) = &*reports {
+            reported
+                .iter()
+                .for_each(|identity| listener.reported_changed(identity));
         }
         if let Some(observer) = &self.observer {
             dead.iter()

@@ -47,5 +47,5 @@ pub use methods::{
 };
 pub use sender::{SendRefusal, Sender};
 pub use taps::Tap;
-pub use twins::{Section, Side, TwinError, TwinListener};
+pub use twins::{ReportListener, Section, Side, TwinError, TwinListener};
 pub use upkeep::ReplayError;

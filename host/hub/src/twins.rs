@@ -7,10 +7,13 @@ use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use edge_core::{ByteSize, Identity, Message, MessageBuilder, Origin, Source, system, twin};
+use edge_core::{
+    ByteSize, DeviceId, Identity, Message, MessageBuilder, ModuleId, Origin, Source, system, twin,
+};
 use edge_route::Scratch;
 use edge_store::{Commit, CommitError, Lsn, Put, Table};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use crate::Hub;
 use crate::meters::nanos;
@@ -82,6 +85,13 @@ pub trait TwinListener: Send + Sync {
     fn desired_changed(&self, patch: String, version: u64, lsn: Option<Lsn>);
 }
 
+/// Hears that reported properties changed, after the fact is committed. Must not block, and must not call back into
+/// the hub.
+pub trait ReportListener: Send + Sync {
+    /// Those of one identity did.
+    fn reported_changed(&self, identity: &Identity);
+}
+
 /// Who hears of changes, by whose twin it is.
 pub(crate) type TwinListeners = HashMap<Identity, Vec<Arc<dyn TwinListener>>>;
 
@@ -96,7 +106,31 @@ fn key(identity: &Identity, side: Side) -> Bytes {
     Bytes::from(format!("{side}\0{identity}"))
 }
 
+/// The identity whose reported properties a key holds.
+fn reporter(key: &[u8]) -> Option<Identity> {
+    let name = std::str::from_utf8(key.strip_prefix(b"reported\0")?).ok()?;
+    match name.split_once('/') {
+        None => Some(Identity::Device(DeviceId::new(name).ok()?)),
+        Some((device, module)) => Some(Identity::Module(
+            DeviceId::new(device).ok()?,
+            ModuleId::new(module).ok()?,
+        )),
+    }
+}
+
+/// Whose reported properties a commit changes.
+pub(crate) fn reporters(commit: &Commit) -> SmallVec<[Identity; 2]> {
+    let puts = commit.puts().iter();
+    let of_twins = puts.filter(|put| put.table == Table::Twins);
+    of_twins.filter_map(|put| reporter(&put.key)).collect()
+}
+
 impl Hub {
+    /// Tells somebody of changes of reported properties, as long as the hub lives; one at most.
+    pub fn listen_to_reports(&self, listener: Arc<dyn ReportListener>) {
+        self.reports.store(Some(Arc::new(listener)));
+    }
+
     /// A section of a twin as it stands, with what a commit in the making changes in it.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! What a client is given to find the hub and prove who it is: connection strings, and the environment of a module
 //! (client contract, section 2).
 
-use edge_core::{DeviceId, Identity, ModuleId};
+use edge_core::{DeviceId, Identity, InvalidId, ModuleId};
 use zeroize::Zeroizing;
 
-use crate::{Auth, Entry, GenerationId};
+use crate::{Auth, Entry, GenerationId, InvalidKey, Secret};
 
 /// The version of the workload API that modules are told. Clients that ignore it use 2018-06-28.
 pub const WORKLOAD_API_VERSION: &str = "2020-07-07";
@@ -71,6 +71,68 @@ pub fn module_environment(of: &ModuleEnvironment<'_>) -> Vec<(&'static str, Stri
     variables
 }
 
+/// What a connection string says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionString {
+    /// The hub: its name in tokens.
+    pub hub: String,
+    /// The device.
+    pub device: DeviceId,
+    /// The module of it; none: the device itself.
+    pub module: Option<ModuleId>,
+    /// Its key.
+    pub key: Secret,
+    /// Where to connect instead of to the hub.
+    pub gateway: Option<String>,
+}
+
+/// Why text is no connection string. Holds nothing of it: it has a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadConnectionString {
+    /// A part is not there.
+    #[error("{0} is missing; expected HostName=…;DeviceId=…;SharedAccessKey=…[;GatewayHostName=…]")]
+    Missing(&'static str),
+    /// A part is no `name=value`, or has a name that is not known.
+    #[error(
+        "part {0} is none that is known; expected HostName=…;DeviceId=…;SharedAccessKey=…[;GatewayHostName=…]"
+    )]
+    Part(usize),
+    /// An id is none.
+    #[error("{0}")]
+    Id(#[from] InvalidId),
+    /// The key is none.
+    #[error("SharedAccessKey: {0}")]
+    Key(#[from] InvalidKey),
+}
+
+impl std::str::FromStr for ConnectionString {
+    type Err = BadConnectionString;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let [mut hub, mut device, mut module, mut key, mut gateway] = [None; 5];
+        let parts = text.trim().split(';').filter(|part| !part.is_empty());
+        for (at, part) in parts.enumerate() {
+            let place = match part.split_once('=') {
+                Some(("HostName", value)) => (&mut hub, value),
+                Some(("DeviceId", value)) => (&mut device, value),
+                Some(("ModuleId", value)) => (&mut module, value),
+                Some(("SharedAccessKey", value)) => (&mut key, value),
+                Some(("GatewayHostName", value)) => (&mut gateway, value),
+                _ => return Err(BadConnectionString::Part(at + 1)),
+            };
+            *place.0 = Some(place.1);
+        }
+        let missing = |name| move || BadConnectionString::Missing(name);
+        Ok(Self {
+            hub: hub.ok_or_else(missing("HostName"))?.to_owned(),
+            device: DeviceId::new(device.ok_or_else(missing("DeviceId"))?)?,
+            module: module.map(ModuleId::new).transpose()?,
+            key: Secret::from_base64(key.ok_or_else(missing("SharedAccessKey"))?)?,
+            gateway: gateway.map(str::to_owned),
+        })
+    }
+}
+
 /// The variables of a program under a debugger that has no workload API: a connection string with the module's key,
 /// and the file of the trust bundle. Only to be used without those of [`module_environment`]: Node prefers these,
 /// Python those.
@@ -110,6 +172,27 @@ mod tests {
             registry.ensure(&module, now).unwrap().0,
             registry.add(&plain, NewAuth::Authority, now).unwrap().0,
         )
+    }
+
+    #[test]
+    fn a_connection_string_is_read_as_it_is_written() {
+        let text = "HostName=hub1;DeviceId=d;SharedAccessKey=c2VjcmV0LXNlY3JldC1zZWNyZXQ=;GatewayHostName=gw";
+        let read: ConnectionString = text.parse().expect("it is one");
+        assert_eq!((read.hub.as_str(), read.device.as_str()), ("hub1", "d"));
+        assert_eq!(read.gateway.as_deref(), Some("gw"));
+        assert_eq!(&*read.key.base64(), "c2VjcmV0LXNlY3JldC1zZWNyZXQ=");
+        for (bad, why) in [
+            ("", "HostName is missing"),
+            ("HostName=h;DeviceId=d", "SharedAccessKey is missing"),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKey=x",
+                "SharedAccessKey: ",
+            ),
+            ("HostName=h;x509=true", "part 2 is none"),
+        ] {
+            let error = bad.parse::<ConnectionString>().expect_err(bad).to_string();
+            assert!(error.starts_with(why), "{error}");
+        }
     }
 
     #[test]

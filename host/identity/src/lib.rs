@@ -38,8 +38,8 @@ pub use authority::{
 pub use credential::{CertificateFault, ChainVerifier, Credential, Denied, Permit};
 pub use entry::{Auth, Entry, GenerationId, Status, SymmetricKeys, Thumbprints};
 pub use environment::{
-    ModuleEnvironment, WORKLOAD_API_VERSION, connection_string, debug_environment,
-    module_environment,
+    BadConnectionString, ConnectionString, ModuleEnvironment, WORKLOAD_API_VERSION,
+    connection_string, debug_environment, module_environment,
 };
 pub use peer::{Peer, PeerAddress};
 pub use registry::{DamagedEntry, NewAuth, Registry, RegistryError, Watcher, Which};

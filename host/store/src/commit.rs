@@ -74,11 +74,13 @@ pub enum Table {
     Retained = 6,
     /// Work that the agent's methods began, by its name.
     Tasks = 7,
+    /// What the parent was last seen to want.
+    Upstream = 8,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ModuleState,
         Self::Twins,
         Self::Identities,
@@ -86,6 +88,7 @@ impl Table {
         Self::Deployments,
         Self::Retained,
         Self::Tasks,
+        Self::Upstream,
     ];
 
     /// The number that stands for it in files. Never changes.

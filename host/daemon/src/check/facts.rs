@@ -155,6 +155,7 @@ async fn ask(place: &Place) -> Result<Daemon, ClientError> {
 async fn ports(settings: &Settings, info: Option<&DeviceInfo>) -> Vec<Port> {
     let sections = [
         ("mqtt", &settings.mqtt.listen),
+        ("amqp", &settings.amqp.listen),
         ("https", &settings.https.listen),
         ("topics", &settings.topics.listen),
     ];

@@ -19,7 +19,7 @@ use super::identities::IdentityError;
 use super::record::{self, Record, Standing};
 use super::resolutions::{self, Resolution};
 use super::trial::{self, Trial};
-use super::{Components, Device, restarts, twins};
+use super::{Components, Device, restarts};
 use crate::api::types::{Applied, ApplyRequest, CurrentDeployment, DeploymentInfo};
 
 /// Why a deployment was not taken. What was in force still is.
@@ -380,7 +380,7 @@ impl Device {
             .hub
             .twin(&identity, Side::Desired, None)
             .map_err(failed)?;
-        Ok(twins::patch(&section.properties, &wanted))
+        Ok(edge_core::twin::difference(&section.properties, &wanted))
     }
 
     /// Gives up what belongs to no kept deployment: components, and lines of modules that are gone.

@@ -20,7 +20,7 @@ use edge_operate::redact;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::{Device, Record, twins};
+use super::{Device, Record};
 
 /// Shortest time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ impl Device {
         loop {
             let report = report(status, deployment, settings, detail);
             let reported = self.hub.twin(&identity, Side::Reported, None)?.properties;
-            let Some(patch) = twins::patch(&reported, &report) else {
+            let Some(patch) = edge_core::twin::difference(&reported, &report) else {
                 return Ok(());
             };
             let patch = Value::Object(patch).to_string();
@@ -304,7 +304,7 @@ mod tests {
         );
         twin::validate(&report, false).expect("a twin can hold it");
         // The same again is no change.
-        assert_eq!(twins::patch(&report, &report), None);
+        assert_eq!(edge_core::twin::difference(&report, &report), None);
     }
 
     #[test]

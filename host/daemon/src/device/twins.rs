@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_core::{Identity, Message, Source};
+use edge_core::{Identity, Message, Source, twin};
 use edge_hub::{
     Caller, Hub, Invocation, MethodError, MethodResponse, Section, Side, Tap, TwinError,
     TwinListener,
@@ -56,7 +56,7 @@ impl Device {
         wanted: &Map<String, Value>,
     ) -> Result<Section, TwinError> {
         let section = self.hub.twin(identity, Side::Desired, None)?;
-        match patch(&section.properties, wanted) {
+        match twin::difference(&section.properties, wanted) {
             Some(patch) => self.set_twin(identity, patch).await,
             None => Ok(section),
         }
@@ -161,61 +161,5 @@ impl Drop for TwinWatch {
     fn drop(&mut self) {
         self.hub.forget_listener(&self.identity, &self.listener);
         self.hub.remove_tap(&self.tap);
-    }
-}
-
-/// The patch that makes one section out of another; `None`: they are the same.
-pub(crate) fn patch(
-    from: &Map<String, Value>,
-    to: &Map<String, Value>,
-) -> Option<Map<String, Value>> {
-    let mut patch = Map::new();
-    for (name, wanted) in to {
-        match (from.get(name), wanted) {
-            (Some(there), wanted) if there == wanted => {}
-            (Some(Value::Object(there)), Value::Object(wanted)) => {
-                if let Some(inner) = self::patch(there, wanted) {
-                    patch.insert(name.clone(), Value::Object(inner));
-                }
-            }
-            (_, wanted) => {
-                patch.insert(name.clone(), wanted.clone());
-            }
-        }
-    }
-    for name in from.keys().filter(|name| !to.contains_key(*name)) {
-        patch.insert(name.clone(), Value::Null);
-    }
-    (!patch.is_empty()).then_some(patch)
-}
-
-#[cfg(test)]
-mod tests {
-    use edge_core::twin;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_patch_leads_from_one_section_to_the_other() {
-        let sections = [
-            json!({}),
-            json!({"a": 1, "b": {"c": 2, "d": [1]}}),
-            json!({"a": 1, "b": {"c": 3}}),
-            json!({"a": {"x": 1}, "b": 5}),
-            json!({"b": {}}),
-        ];
-        let object = |value: &Value| value.as_object().cloned().expect("an object");
-        for (from, to) in sections
-            .iter()
-            .flat_map(|a| sections.iter().map(move |b| (a, b)))
-        {
-            let (mut at, to) = (object(from), object(to));
-            match patch(&at, &to) {
-                None => assert_eq!(at, to),
-                Some(patch) => twin::merge(&mut at, patch),
-            }
-            assert_eq!(at, to, "from {from}");
-        }
     }
 }

@@ -48,7 +48,23 @@ impl Default for MqttSettings {
     }
 }
 
-/// `[https]`: the port of method calls and of MQTT over WebSocket.
+/// `[amqp]`: the port of AMQP over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AmqpSettings {
+    /// Its addresses; none: nowhere.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Default for AmqpSettings {
+    fn default() -> Self {
+        // Clients cannot be told another port (client-contract section 5).
+        Self {
+            listen: vec![loopback(5671)],
+        }
+    }
+}
+
+/// `[https]`: the port of method calls, and of MQTT and AMQP over WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpsSettings {
     /// Its addresses; none: nowhere.

@@ -12,7 +12,7 @@ use edge_core::DeviceId;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Cache, RootMessages, Settings, UpstreamKind, WhenFull};
+use super::{Cache, ParentDeployments, RootMessages, Settings, UpstreamKind, WhenFull};
 use values::{
     MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
     mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
@@ -82,6 +82,7 @@ keys! {
     "hub.time-to-live" => hub.time_to_live = span;
     "limits.connections" => limits.connections = count(1, 1_000_000);
     "mqtt.listen" => mqtt.listen = addresses;
+    "amqp.listen" => amqp.listen = addresses;
     "https.listen" => https.listen = addresses;
     "certificates.names" => certificates.names = list(host_name);
     "certificates.lifetime" => certificates.lifetime = span_of(MIN_LIFETIME, MAX_LIFETIME);
@@ -117,7 +118,20 @@ keys! {
     "verify.require-signature" => verify.require_signature = yes_or_no;
     "verify.keys" => verify.keys = list(path);
     "registries" => registries = registries::registries;
-    "upstream.kind" => upstream.kind = one_of(&[("none", UpstreamKind::None)]);
+    "upstream.kind" => upstream.kind = one_of(&[
+        ("none", UpstreamKind::None),
+        ("amqp", UpstreamKind::Amqp),
+    ]);
+    "upstream.connection-string-file" => upstream.connection_string_file = some(path);
+    "upstream.port" => upstream.port = |value| {
+        let port = count(1, usize::from(u16::MAX))(value)?;
+        Ok::<_, Wrongs>(u16::try_from(port).ok())
+    };
+    "upstream.trusted" => upstream.trusted = list(path);
+    "upstream.deployments" => upstream.deployments = one_of(&[
+        ("accept", ParentDeployments::Accept),
+        ("ignore", ParentDeployments::Ignore),
+    ]);
     "upstream.messages" => upstream.messages = one_of(&[
         ("keep", RootMessages::Keep),
         ("print", RootMessages::Print),
@@ -156,6 +170,14 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, String)> {
         wrong.push((
             "verify.require-signature",
             "no key is trusted, so nothing would ever run: name files with public keys in verify.keys"
+                .to_owned(),
+        ));
+    }
+    let upstream = &settings.upstream;
+    if upstream.kind == UpstreamKind::Amqp && upstream.connection_string_file.is_none() {
+        wrong.push((
+            "upstream.kind",
+            "upstream.connection-string-file is missing: it says who this device is to its parent"
                 .to_owned(),
         ));
     }

@@ -160,7 +160,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
     assert!(
         mistakes[0]
             .message
-            .contains("did you mean \"mqtt.listen\" or \"https.listen\""),
+            .contains("did you mean \"mqtt.listen\" or \"amqp.listen\""),
         "{mistakes:#?}"
     );
 }

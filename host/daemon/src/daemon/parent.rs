@@ -1,0 +1,229 @@
+//! The link to the parent, as the settings have it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use edge_core::{DeviceId, Identity};
+use edge_identity::ConnectionString;
+use edge_store::{Commit, Put, Table};
+use edge_upstream::{Address, Dialer, System, Trust, Upstream, UpstreamConfig};
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, watch};
+use zeroize::Zeroizing;
+
+use super::DaemonError;
+use crate::api::types::ApplyRequest;
+use crate::device::Device;
+use crate::settings::{ParentDeployments, Settings};
+
+/// AMQP over TLS.
+const PORT: u16 = 5671;
+
+/// Reads who we are to the parent and how it is reached.
+pub(super) fn open(
+    settings: &Settings,
+    device: &Arc<Device>,
+    closing: &watch::Receiver<bool>,
+) -> Result<Parent, DaemonError> {
+    let bad = |why: String| DaemonError::Parent(why);
+    let upstream = &settings.upstream;
+    let file = upstream.connection_string_file.as_ref();
+    let file = file.ok_or_else(|| bad("connection-string-file is missing".to_owned()))?;
+    let text = fs::read_to_string(file).map(Zeroizing::new);
+    let text = text.map_err(|error| bad(format!("{}: {error}", file.display())))?;
+    let who: ConnectionString = text
+        .parse()
+        .map_err(|error| bad(format!("{}: {error}", file.display())))?;
+    if who.device != *device.name() || who.module.is_some() {
+        let name = device.name();
+        let found = who.device;
+        return Err(bad(format!(
+            "{}: it is for {found:?}, this device is {name:?}: give both one name ([device] name)",
+            file.display()
+        )));
+    }
+    let address = Address {
+        host: who.gateway.unwrap_or_else(|| who.hub.clone()),
+        port: upstream.port.unwrap_or(PORT),
+    };
+    let trust = match upstream.trusted.is_empty() {
+        true => Trust::System,
+        false => Trust::Files(upstream.trusted.clone()),
+    };
+    let dialer = Dialer::new(address, &trust).map_err(|error| bad(error.to_string()))?;
+    let from_parent = Arc::new(FromParent {
+        device: device.name().clone(),
+        wanted: Mutex::default(),
+        changed: Notify::new(),
+    });
+    let link = Upstream::new(UpstreamConfig {
+        hub: device.hub().clone(),
+        registry: device.registry().clone(),
+        key: who.key,
+        hub_name: who.hub,
+        dialer,
+        system: from_parent.clone(),
+        closing: closing.clone(),
+    });
+    Ok(Parent {
+        link,
+        from_parent,
+        device: device.clone(),
+        accepts: upstream.deployments == ParentDeployments::Accept,
+    })
+}
+
+/// Takes deployments from the parent: what it wants of `$edgeAgent` and `$edgeHub`, which come one after the other.
+#[derive(Debug)]
+struct FromParent {
+    device: DeviceId,
+    wanted: Mutex<Option<Sections>>,
+    changed: Notify,
+}
+
+/// Both sections, with the parent's versions; none: not read yet.
+#[derive(Debug, Clone, Default)]
+struct Sections {
+    agent: Option<(u64, Map<String, Value>)>,
+    hub: Option<(u64, Map<String, Value>)>,
+}
+
+/// The versions of the deployment that was taken last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Taken {
+    agent: u64,
+    hub: u64,
+}
+
+const AGENT: &str = "$edgeAgent";
+const HUB: &str = "$edgeHub";
+const TAKEN: &[u8] = b"deployment";
+/// The two sections of one deployment come within this of each other.
+const TOGETHER: Duration = Duration::from_millis(250);
+
+impl System for FromParent {
+    fn is_of_system(&self, identity: &Identity) -> bool {
+        matches!(identity, Identity::Module(device, module)
+            if *device == self.device && [AGENT, HUB].contains(&module.as_str()))
+    }
+
+    fn wanted(&self, identity: &Identity, version: u64, properties: &Map<String, Value>) {
+        let Identity::Module(_, module) = identity else {
+            return;
+        };
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let sections = wanted.get_or_insert_default();
+        let section = match module.as_str() {
+            AGENT => &mut sections.agent,
+            _ => &mut sections.hub,
+        };
+        *section = Some((version, properties.clone()));
+        drop(wanted);
+        self.changed.notify_one();
+    }
+}
+
+/// The link to the parent, and what it brings.
+pub(super) struct Parent {
+    link: Arc<Upstream>,
+    from_parent: Arc<FromParent>,
+    device: Arc<Device>,
+    accepts: bool,
+}
+
+impl Parent {
+    /// Keeps the link until the daemon stops.
+    pub(super) async fn run(&self) {
+        tokio::select! {
+            () = self.link.run() => {}
+            never = self.deploy() => match never {},
+        }
+    }
+
+    /// Puts in force what the parent wants, whenever that is something else than what was taken of it last. What
+    /// was applied here since then gives way: the newest word counts, whoever says it.
+    async fn deploy(&self) -> std::convert::Infallible {
+        loop {
+            self.from_parent.changed.notified().await;
+            tokio::time::sleep(TOGETHER).await;
+            let wanted = {
+                let wanted = self.from_parent.wanted.lock();
+                wanted.unwrap_or_else(PoisonError::into_inner).clone()
+            };
+            let Some(Sections {
+                agent: Some((agent, modules)),
+                hub: Some((hub, routes)),
+            }) = wanted
+            else {
+                continue;
+            };
+            let versions = Taken { agent, hub };
+            if modules.get("modules").is_none() || self.taken() == Some(versions) {
+                continue;
+            }
+            if !self.accepts {
+                tracing::info!(
+                    ?versions,
+                    "a deployment of the parent's is left: [upstream] deployments = \"ignore\""
+                );
+                continue;
+            }
+            self.take(modules, routes).await;
+            self.keep(versions);
+        }
+    }
+
+    async fn take(&self, agent: Map<String, Value>, mut hub: Map<String, Value>) {
+        if hub.is_empty() {
+            hub.insert("schemaVersion".to_owned(), "1.1".into());
+            hub.insert("routes".to_owned(), json!({}));
+        }
+        let manifest = json!({"modulesContent": {
+            AGENT: {"properties.desired": agent},
+            HUB: {"properties.desired": hub},
+        }});
+        let request = ApplyRequest {
+            name: "the parent's deployment".to_owned(),
+            manifest: manifest.to_string(),
+            base: PathBuf::from("/"),
+            routes: None,
+        };
+        match self.device.apply(request).await {
+            Ok(applied) => {
+                tracing::info!(
+                    deployment = applied.deployment.number,
+                    "a deployment of the parent's was taken"
+                );
+            }
+            // The agent reports it as well, to the parent too.
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a deployment of the parent's was not taken"
+            ),
+        }
+    }
+
+    fn taken(&self) -> Option<Taken> {
+        let value = self.device.hub().log().get(Table::Upstream, TAKEN)?;
+        serde_json::from_slice(&value).ok()
+    }
+
+    fn keep(&self, versions: Taken) {
+        let Ok(value) = serde_json::to_vec(&versions) else {
+            return;
+        };
+        let mut commit = Commit::new();
+        commit.put(Put {
+            table: Table::Upstream,
+            key: Bytes::from_static(TAKEN),
+            value: Some(value.into()),
+        });
+        if let Err(error) = self.device.hub().commit(&mut commit) {
+            // It is put in force once more after the next connection.
+            tracing::warn!(%error, "not stored that a deployment of the parent's was taken");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! How the parent is reached: name, TCP, TLS.
+//!
+//! ```text
+//!   a try a second, those before it go on ─► the first that connects ─► TLS ─► stream
+//! ```
+//!
+//! TCP asks again after 1, 3 and 7 seconds when nothing answers. A link that comes back in between would be
+//! noticed late, so a new try begins each second while the old ones wait: over a slow link one of those wins.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Longest wait for a parent that says nothing, at each step.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A new try begins when those before it have waited for so long.
+const NEXT_TRY: Duration = Duration::from_secs(1);
+/// Tries that wait at a time.
+const TRIES: usize = 30;
+
+/// Where the parent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Its name, or an IP address: what its certificate has.
+    pub host: String,
+    /// The port of AMQP over TLS, 5671.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Whom the parent's certificate is to lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Whom this machine trusts.
+    System,
+    /// These CAs and nobody else: PEM files.
+    Files(Vec<PathBuf>),
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Its name leads nowhere now.
+    #[error("the name cannot be looked up: {0}")]
+    Name(io::Error),
+    /// Nobody answers there.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(io::Error),
+    /// Somebody else answers, or somebody whom we do not trust.
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    /// It connects, and says nothing.
+    #[error("it says nothing")]
+    Silent,
+    /// It answers, and lets us not in.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Makes connections to the parent.
+#[derive(Clone)]
+pub struct Dialer {
+    /// Where it is.
+    pub address: Address,
+    name: ServerName<'static>,
+    tls: TlsConnector,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a parent cannot be dialled at all.
+#[derive(Debug, thiserror::Error)]
+pub enum BadParent {
+    /// Its host is none.
+    #[error("{0:?} is neither a host name nor an IP address")]
+    Host(String),
+    /// A file of CAs cannot be used.
+    #[error("{}: {why}", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// This machine trusts nobody.
+    #[error("this machine has no trusted CAs: name those of the parent")]
+    NoRoots,
+}
+
+impl Dialer {
+    /// Reads whom to trust.
+    ///
+    /// # Errors
+    /// The host is none, or a file cannot be used.
+    pub fn new(address: Address, trust: &Trust) -> Result<Self, BadParent> {
+        let name = ServerName::try_from(address.host.clone())
+            .map_err(|_| BadParent::Host(address.host.clone()))?;
+        let mut roots = RootCertStore::empty();
+        match trust {
+            Trust::System => {
+                for certificate in rustls_native_certs::load_native_certs().certs {
+                    // Some systems have CAs that nobody can read.
+                    let _ = roots.add(certificate);
+                }
+                if roots.is_empty() {
+                    return Err(BadParent::NoRoots);
+                }
+            }
+            Trust::Files(files) => {
+                for file in files {
+                    add(&mut roots, file).map_err(|why| BadParent::File {
+                        file: file.clone(),
+                        why,
+                    })?;
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BadParent::Host(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            address,
+            name,
+            tls: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(&self) -> Result<TlsStream<TcpStream>, DialError> {
+        let stream = self.tcp().await?;
+        // What it holds back to send it with more would wait for an answer.
+        stream.set_nodelay(true).map_err(DialError::Unreachable)?;
+        let connecting = self.tls.connect(self.name.clone(), stream);
+        match timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(DialError::Tls),
+            Err(_) => Err(DialError::Silent),
+        }
+    }
+
+    /// The first connection of several tries.
+    async fn tcp(&self) -> Result<TcpStream, DialError> {
+        let mut tries = FuturesUnordered::new();
+        let end = Instant::now() + PATIENCE;
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return Err(DialError::Silent),
+                () = sleep_until(next), if tries.len() < TRIES => {
+                    next = Instant::now() + NEXT_TRY;
+                    tries.push(self.one());
+                }
+                Some(tried) = tries.next() => match tried {
+                    Ok(stream) => return Ok(stream),
+                    // With others under way it is theirs to say.
+                    Err(error) if tries.is_empty() => return Err(error),
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+
+    async fn one(&self) -> Result<TcpStream, DialError> {
+        let (host, port) = (self.address.host.as_str(), self.address.port);
+        let found = lookup_host((host, port)).await.map_err(DialError::Name)?;
+        let found: Vec<SocketAddr> = found.collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        for address in found {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(DialError::Unreachable(last))
+    }
+}
+
+fn add(roots: &mut RootCertStore, file: &Path) -> Result<(), String> {
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
+    let mut found = false;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+        found = true;
+    }
+    match found {
+        true => Ok(()),
+        false => Err("there is no certificate in it".to_owned()),
+    }
+}

@@ -1,0 +1,309 @@
+//! The link to the parent, be it another of our devices or a cloud that speaks AMQP as IoT Hub does.
+//!
+//! Called by the daemon, which hands in who we are to the parent and how it is reached.
+//!
+//! ```text
+//!   offline ─► dial (several at a time, back-off with jitter) ─► connected ─► lost, or silent too long ─► offline
+//!                                                                   │
+//!        queue of the parent ─► pump ─► lane per identity: token, link, batches ─► accepted ─► progress
+//! ```
+//!
+//! Promises
+//! - One connection, whatever the number of identities.
+//! - What an identity sent arrives in its order. Progress is noted when the parent has accepted: nothing is lost,
+//!   and what was under way when the link was cut comes twice; that is no more than [`pump::WINDOW`] messages.
+//! - An identity that the parent refuses waits, and holds up nobody else.
+//! - Offline costs nothing but tries to connect. What waits stays in the log, under the log's limits.
+//! - What the parent rejects becomes a dead letter with the parent's reason.
+
+mod dial;
+mod lane;
+mod presence;
+mod pump;
+mod status;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use edge_amqp::client::{LinkFault, Links, ParentConnection};
+use edge_core::Identity;
+use edge_heads::Bell;
+use edge_hub::{Hub, ReportListener};
+use edge_identity::{Registry, Secret, Token, Watcher};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+pub use dial::{Address, BadParent, DialError, Dialer, Trust};
+use status::Status;
+pub use status::{LinkState, UpstreamStatus};
+
+/// A token for the parent holds for so long.
+const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+/// The wait after the first failure, doubled with each up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// A parent that cannot be reached is tried this often: short, so that messages flow as soon as it can be; a try
+/// costs less than a heartbeat.
+const LONGEST_WAIT: Duration = Duration::from_millis(1_500);
+/// A parent that answers and lets us not in is tried this often.
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+
+/// What the link works with.
+#[derive(Debug)]
+pub struct UpstreamConfig {
+    /// Where messages wait.
+    pub hub: Arc<Hub>,
+    /// Whose keys sign for devices below this one.
+    pub registry: Arc<Registry>,
+    /// Our own key at the parent; it signs for our modules as well.
+    pub key: Secret,
+    /// The hub's name in tokens.
+    pub hub_name: String,
+    /// How the parent is reached.
+    pub dialer: Dialer,
+    /// Takes what the parent wants of the device as a whole.
+    pub system: Arc<dyn System>,
+    /// Turns true when the link is to end.
+    pub closing: watch::Receiver<bool>,
+}
+
+/// What is wanted of the device as a whole, and not of one of its modules.
+pub trait System: Send + Sync + fmt::Debug {
+    /// Whether an identity's desired properties are about the device as a whole.
+    fn is_of_system(&self, identity: &Identity) -> bool;
+
+    /// What the parent wants, all of it, with the parent's version: told at each connection and each change. Must
+    /// not block.
+    fn wanted(&self, identity: &Identity, version: u64, properties: &Map<String, Value>);
+}
+
+/// The link; it runs as long as [`run`](Self::run) does.
+#[derive(Debug)]
+pub struct Upstream {
+    config: UpstreamConfig,
+    status: Status,
+    roster: Arc<Roster>,
+}
+
+/// Whom we speak for, and who is to be told of what.
+#[derive(Debug, Default)]
+struct Roster {
+    /// Identities came or went.
+    changed: Arc<Bell>,
+    /// What somebody reports changed.
+    bells: Mutex<HashMap<Identity, Arc<Bell>>>,
+}
+
+impl Roster {
+    fn bells(&self) -> MutexGuard<'_, HashMap<Identity, Arc<Bell>>> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Roster {
+    fn changed(&self, _: &Identity) {
+        self.changed.ring();
+    }
+}
+
+impl ReportListener for Roster {
+    fn reported_changed(&self, identity: &Identity) {
+        if let Some(bell) = self.bells().get(identity) {
+            bell.ring();
+        }
+    }
+}
+
+/// Signs for whom we speak for.
+#[derive(Debug, Clone)]
+pub(crate) struct Signer(Arc<Upstream>);
+
+impl Signer {
+    /// A token, and how long it holds.
+    ///
+    /// # Errors
+    /// There is no key to sign with.
+    fn token(&self, identity: &Identity) -> Result<(String, Duration), String> {
+        let config = &self.0.config;
+        let device = match identity {
+            Identity::Device(device) | Identity::Module(device, _) => device,
+        };
+        let expires = config.hub.now().after(TOKEN_LIFE);
+        let make = |key: &Secret| Token::make(&config.hub_name, identity, key, expires).to_string();
+        if device == config.hub.device() {
+            return Ok((make(&config.key), TOKEN_LIFE));
+        }
+        let entry = config.registry.get(identity);
+        let entry = entry.ok_or_else(|| format!("{identity} is not registered here"))?;
+        let keys = entry.auth.keys();
+        let keys = keys.ok_or_else(|| format!("{identity} has no key that could sign for it"))?;
+        Ok((make(&keys.primary), TOKEN_LIFE))
+    }
+}
+
+impl Signer {
+    /// Puts a token for an identity; when the next one is due.
+    async fn prove(&self, links: &Links, identity: &Identity) -> Result<Instant, LinkFault> {
+        let (token, life) = self.token(identity).map_err(LinkFault::Refused)?;
+        let hub = &self.0.config.hub_name;
+        links.put_token(hub, identity, &token).await?;
+        Ok(Instant::now() + life * 3 / 4)
+    }
+}
+
+impl Upstream {
+    /// Not connected yet.
+    pub fn new(config: UpstreamConfig) -> Arc<Self> {
+        let roster = Arc::<Roster>::default();
+        config.registry.watch(roster.clone());
+        config.hub.listen_to_reports(roster.clone());
+        Arc::new(Self {
+            config,
+            status: Status::default(),
+            roster,
+        })
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> UpstreamStatus {
+        self.status.now()
+    }
+
+    /// Keeps the link until it is to end.
+    pub async fn run(self: &Arc<Self>) {
+        let mut closing = self.config.closing.clone();
+        let stopping = async move {
+            // A sender that is gone is an end, too.
+            let _ = closing.wait_for(|closing| *closing).await;
+        };
+        tokio::select! {
+            () = stopping => {}
+            never = self.keep() => match never {},
+        }
+        self.status.offline("the daemon stops");
+    }
+
+    async fn keep(self: &Arc<Self>) -> std::convert::Infallible {
+        let mut failures = 0u32;
+        let mut patience = pump::Patience::default();
+        loop {
+            let (why, refused) = match self.connect().await {
+                Ok(connection) => {
+                    failures = 0;
+                    self.status.online();
+                    tracing::info!(parent = %self.config.dialer.address, "connected to the parent");
+                    (self.serve(connection, &mut patience).await, false)
+                }
+                Err(DialError::Refused(why)) => (why, true),
+                Err(error) => (error.to_string(), false),
+            };
+            if self.status.offline(&why) {
+                tracing::warn!(parent = %self.config.dialer.address, %why, "no connection to the parent");
+            }
+            failures = failures.saturating_add(1);
+            let longest = if refused {
+                LONGEST_REFUSED
+            } else {
+                LONGEST_WAIT
+            };
+            sleep(back_off(failures, FIRST_WAIT, longest)).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<ParentConnection, DialError> {
+        let config = &self.config;
+        let stream = config.dialer.dial().await?;
+        let (name, traffic) = (config.hub.device().as_str(), self.status.traffic().clone());
+        let host = &config.dialer.address.host;
+        let opening = ParentConnection::open(stream, name, host, traffic);
+        match tokio::time::timeout(dial::PATIENCE, opening).await {
+            Ok(opened) => opened.map_err(|fault| DialError::Refused(fault.to_string())),
+            Err(_) => Err(DialError::Silent),
+        }
+    }
+
+    /// Works on a connection until it is over; says why.
+    async fn serve(
+        self: &Arc<Self>,
+        mut connection: ParentConnection,
+        patience: &mut pump::Patience,
+    ) -> String {
+        let links = connection.links();
+        let signer = Signer(self.clone());
+        let mut pump = pump::Pump::new(self.config.hub.clone(), signer, links.clone());
+        let why = tokio::select! {
+            why = connection.ended() => why,
+            why = pump.run(&self.status, patience) => why,
+            never = self.clone().present(&links) => match never {},
+        };
+        pump.end().await;
+        why
+    }
+}
+
+impl Upstream {
+    /// Lets the parent know of whom we speak for, as they come and go.
+    async fn present(self: Arc<Self>, links: &Links) -> std::convert::Infallible {
+        let mut tasks = JoinSet::new();
+        let mut present: HashMap<Identity, AbortHandle> = HashMap::new();
+        loop {
+            let entries = self.config.registry.list().into_iter();
+            let enabled = entries.filter(|entry| entry.status == edge_identity::Status::Enabled);
+            let wanted: HashSet<Identity> = enabled.map(|entry| entry.identity.clone()).collect();
+            present.retain(|identity, task| {
+                let stays = wanted.contains(identity);
+                if !stays {
+                    task.abort();
+                    self.roster.bells().remove(identity);
+                }
+                stays
+            });
+            for identity in wanted {
+                if present.contains_key(&identity) {
+                    continue;
+                }
+                let bell = Arc::<Bell>::default();
+                self.roster.bells().insert(identity.clone(), bell.clone());
+                let serving = presence::serve(self.clone(), links.clone(), identity.clone(), bell);
+                present.insert(identity, tasks.spawn(serving));
+            }
+            tokio::select! {
+                () = self.roster.changed.rung() => {}
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(%error, "an identity's link to the parent panicked");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The wait after so many failures in a row: doubled each time, and up to a quarter less, so that devices which
+/// lost their parent together do not come back together.
+pub(crate) fn back_off(failures: u32, first: Duration, longest: Duration) -> Duration {
+    let doubled = 1u32.checked_shl(failures.saturating_sub(1));
+    let wait = first
+        .saturating_mul(doubled.unwrap_or(u32::MAX))
+        .min(longest);
+    let less = getrandom::u32().unwrap_or_default() % 256;
+    wait - wait * less / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_differ() {
+        let waits: Vec<_> = (1..12)
+            .map(|n| back_off(n, FIRST_WAIT, LONGEST_WAIT))
+            .collect();
+        assert!(waits[0] <= FIRST_WAIT && waits[0] >= FIRST_WAIT * 3 / 4);
+        assert!(waits[10] <= LONGEST_WAIT && waits[10] >= LONGEST_WAIT * 3 / 4);
+        assert!(back_off(u32::MAX, FIRST_WAIT, LONGEST_REFUSED) <= LONGEST_REFUSED);
+    }
+}

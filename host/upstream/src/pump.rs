@@ -1,0 +1,399 @@
+//! Takes what waits for the parent out of its queues, hands it to the lanes, and notes what the parent has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_amqp::client::Links;
+use edge_core::{Identity, Timestamp};
+use edge_heads::Bell;
+use edge_hub::{DurableWaker, Hub, Inbox, Owner};
+use edge_store::{Commit, DeadReason, Delivery, QueueId, Seq, Visible};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::lane::{Lane, Verdict};
+use crate::status::Status;
+use crate::{Signer, back_off};
+
+/// Messages, and their bytes, that are taken and not accepted.
+pub const WINDOW: usize = 8_192;
+const WINDOW_BYTES: usize = 8 << 20;
+/// Messages that are taken at a time.
+const TAKE: usize = 1_024;
+/// A refused identity is tried again after this, doubled with each time.
+const REFUSED_FIRST: Duration = Duration::from_secs(2);
+const REFUSED_LONGEST: Duration = Duration::from_secs(300);
+/// Bounds of [`Patience`].
+const PATIENCE_LEAST: Duration = Duration::from_secs(4);
+const PATIENCE_MOST: Duration = Duration::from_secs(60);
+/// The parent's silence is looked at this often, while it owes an answer.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Works on one connection.
+pub(crate) struct Pump {
+    hub: Arc<Hub>,
+    signer: Signer,
+    links: Links,
+    bell: Arc<Bell>,
+    waker: Arc<DurableWaker>,
+    inbox: Inbox,
+    progress: Commit,
+    lanes: HashMap<Identity, Entry>,
+    /// Lanes so far.
+    count: u64,
+    tasks: JoinSet<()>,
+    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    judges: mpsc::UnboundedSender<Verdict>,
+    /// Taken and not accepted: the lane that has it, and its size.
+    under_way: HashMap<(QueueId, Seq), (u64, usize)>,
+    bytes: usize,
+    /// The queues may have more than was taken.
+    more: bool,
+    taken: Vec<Delivery>,
+}
+
+/// An identity that has sent something.
+enum Entry {
+    Open {
+        number: u64,
+        deliveries: mpsc::UnboundedSender<Delivery>,
+        /// Refusals before this try.
+        refusals: u32,
+    },
+    Refused {
+        until: Instant,
+        refusals: u32,
+        /// Messages of its were passed by.
+        passed: bool,
+    },
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.hub.detach_reader(&Owner::Upstream, &self.waker);
+    }
+}
+
+impl Pump {
+    pub(crate) fn new(hub: Arc<Hub>, signer: Signer, links: Links) -> Self {
+        let bell = Arc::<Bell>::default();
+        let waker = DurableWaker::new(bell.clone());
+        let inbox = hub.inbox_of(Owner::Upstream, &waker, Visible::Durable);
+        let (judges, verdicts) = mpsc::unbounded_channel();
+        Self {
+            hub,
+            signer,
+            links,
+            bell,
+            waker,
+            inbox,
+            progress: Commit::new(),
+            lanes: HashMap::new(),
+            count: 0,
+            tasks: JoinSet::new(),
+            verdicts,
+            judges,
+            under_way: HashMap::new(),
+            bytes: 0,
+            more: true,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Works until the connection is of no use; says why.
+    pub(crate) async fn run(&mut self, status: &Status, patience: &mut Patience) -> String {
+        let mut verdicts = Vec::new();
+        let mut silence = Silence::new(status);
+        loop {
+            let again = self.take(status);
+            if let Err(error) = self.commit() {
+                return error;
+            }
+            if self.more && self.has_room() {
+                // Others have their turn.
+                tokio::task::yield_now().await;
+                if self.verdicts.is_empty() {
+                    continue;
+                }
+            }
+            let now = self.hub.now();
+            let wait = again.map(|at| at.since(now));
+            let retry = self.lanes.values().filter_map(|entry| match entry {
+                Entry::Refused { until, passed, .. } if *passed => Some(*until),
+                _ => None,
+            });
+            let retry = retry.min();
+            let is_waiting = !self.under_way.is_empty();
+            tokio::select! {
+                biased;
+                count = self.verdicts.recv_many(&mut verdicts, TAKE) => {
+                    if count == 0 {
+                        return "the lanes are gone".to_owned();
+                    }
+                    for verdict in verdicts.drain(..) {
+                        if let Some(why) = self.judge(verdict, status) {
+                            return why;
+                        }
+                    }
+                    patience.was_right(silence.span());
+                }
+                () = self.bell.rung(), if self.has_room() => self.more = true,
+                () = until(wait.map(|wait| Instant::now() + wait)) => self.more = true,
+                () = until(retry) => self.forgive(),
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(%error, "a lane of the parent's link panicked");
+                        return "a part of the link failed".to_owned();
+                    }
+                }
+                () = sleep(LOOK), if is_waiting => {}
+            }
+            silence.look(status, is_waiting);
+            if silence.span() > patience.limit() {
+                patience.was_wrong();
+                let seconds = silence.span().as_secs();
+                return format!("the parent has been silent for {seconds} s");
+            }
+        }
+    }
+
+    /// The connection is over: what was settled is noted, the rest comes again.
+    pub(crate) async fn end(mut self) {
+        self.tasks.shutdown().await;
+        if let Err(error) = self.commit() {
+            tracing::warn!(%error, "progress of the parent's link not stored");
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way.len() < WINDOW && (self.bytes < WINDOW_BYTES || self.under_way.is_empty())
+    }
+
+    /// Takes from the queues and hands to the lanes, once; when to look again.
+    fn take(&mut self, status: &Status) -> Option<Timestamp> {
+        if !self.more || !self.has_room() {
+            return None;
+        }
+        let room = (WINDOW - self.under_way.len()).min(TAKE);
+        let mut taken = std::mem::take(&mut self.taken);
+        let now = self.hub.now();
+        let again = self.inbox.take(room, now, &mut taken, &mut self.progress);
+        self.more = !taken.is_empty();
+        for delivery in taken.drain(..) {
+            let place = (delivery.queue, delivery.seq);
+            if !self.under_way.contains_key(&place) {
+                self.hand(delivery, status);
+            }
+        }
+        self.taken = taken;
+        again
+    }
+
+    fn hand(&mut self, delivery: Delivery, status: &Status) {
+        let identity = delivery.message.origin.identity();
+        let refusals = match self.lanes.get_mut(&identity) {
+            Some(Entry::Open {
+                number, deliveries, ..
+            }) => {
+                let size = delivery.message.content.size();
+                let place = (delivery.queue, delivery.seq);
+                if deliveries.send(delivery).is_ok() {
+                    self.under_way.insert(place, (*number, size));
+                    self.bytes += size;
+                }
+                // A lane that is gone has said why, and what it had comes again.
+                return;
+            }
+            Some(Entry::Refused { until, passed, .. }) if *until > Instant::now() => {
+                *passed = true;
+                return;
+            }
+            Some(Entry::Refused { refusals, .. }) => *refusals,
+            None => 0,
+        };
+        status.refused(&identity, None);
+        self.count += 1;
+        let (deliveries, lane) = mpsc::unbounded_channel();
+        let lane = Lane {
+            identity: identity.clone(),
+            links: self.links.clone(),
+            signer: self.signer.clone(),
+            deliveries: lane,
+            verdicts: self.judges.clone(),
+        };
+        self.tasks.spawn(lane.run());
+        let entry = Entry::Open {
+            number: self.count,
+            deliveries,
+            refusals,
+        };
+        self.lanes.insert(identity, entry);
+        self.hand(delivery, status);
+    }
+
+    /// Takes up what became of deliveries; says why if the connection is over.
+    fn judge(&mut self, verdict: Verdict, status: &Status) -> Option<String> {
+        let (mut accepted, mut rejected) = (0, 0);
+        match verdict {
+            Verdict::Accepted(deliveries) => {
+                for delivery in &deliveries {
+                    self.landed(delivery);
+                    self.inbox.handled(delivery, &mut self.progress);
+                }
+                accepted = deliveries.len() as u64;
+            }
+            Verdict::Rejected(delivery, why) => {
+                tracing::warn!(from = %delivery.message.origin.identity(), %why, "message put with the dead letters");
+                self.landed(&delivery);
+                let now = self.hub.now();
+                let reason = DeadReason::Rejected(why);
+                self.inbox.dead(&delivery, reason, now, &mut self.progress);
+                rejected = 1;
+            }
+            Verdict::Refused(identity, why) => self.refuse(identity, &why, status),
+            Verdict::Lost(why) => return Some(why),
+        }
+        let under_way = self.under_way.len() as u64;
+        status.settled(accepted, rejected, under_way);
+        None
+    }
+
+    fn landed(&mut self, delivery: &Delivery) {
+        if let Some((_, size)) = self.under_way.remove(&(delivery.queue, delivery.seq)) {
+            self.bytes -= size;
+        }
+    }
+
+    /// Passes an identity by for a while.
+    fn refuse(&mut self, identity: Identity, why: &str, status: &Status) {
+        let Some(Entry::Open {
+            number, refusals, ..
+        }) = self.lanes.get(&identity)
+        else {
+            return;
+        };
+        let (number, refusals) = (*number, refusals.saturating_add(1));
+        tracing::warn!(client = %identity, %why, "the parent does not let an identity in; its messages wait");
+        status.refused(&identity, Some(why));
+        let bytes = &mut self.bytes;
+        let before = self.under_way.len();
+        self.under_way.retain(|_, (lane, size)| {
+            let is_its = *lane == number;
+            *bytes -= if is_its { *size } else { 0 };
+            !is_its
+        });
+        let entry = Entry::Refused {
+            until: Instant::now() + back_off(refusals, REFUSED_FIRST, REFUSED_LONGEST),
+            refusals,
+            passed: before > self.under_way.len(),
+        };
+        self.lanes.insert(identity, entry);
+    }
+
+    /// Reads again what was passed by, now that its time has come.
+    fn forgive(&mut self) {
+        // What was accepted is settled in the log before it is read again.
+        if self.commit().is_ok() {
+            self.inbox.rewind(Duration::ZERO, self.hub.now());
+            for entry in self.lanes.values_mut() {
+                if let Entry::Refused { passed, .. } = entry {
+                    *passed = false;
+                }
+            }
+            self.more = true;
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        match self.hub.commit(&mut self.progress) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the store failed: {error}")),
+        }
+    }
+}
+
+/// Sleeps until a moment; without one, for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long nothing has been heard of the parent while something waits for its answer.
+struct Silence {
+    read: u64,
+    since: Instant,
+}
+
+impl Silence {
+    fn new(status: &Status) -> Self {
+        Self {
+            read: status.traffic().read(),
+            since: Instant::now(),
+        }
+    }
+
+    fn look(&mut self, status: &Status, is_waiting: bool) {
+        let read = status.traffic().read();
+        if read != self.read || !is_waiting {
+            self.read = read;
+            self.since = Instant::now();
+        }
+    }
+
+    fn span(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// How long a parent may be silent that owes an answer: short, because TCP notices an outage late and comes back
+/// later still; longer where answers have taken longer, because a slow link is not a dead one.
+#[derive(Debug)]
+pub(crate) struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(PATIENCE_LEAST)
+    }
+}
+
+impl Patience {
+    fn limit(&self) -> Duration {
+        self.0
+    }
+
+    /// An answer came after so long.
+    fn was_right(&mut self, silence: Duration) {
+        self.0 = (silence * 4)
+            .clamp(PATIENCE_LEAST, PATIENCE_MOST)
+            .max(self.0 * 7 / 8);
+    }
+
+    /// None came.
+    fn was_wrong(&mut self) {
+        self.0 = (self.0 * 2).min(PATIENCE_MOST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_slow_answers_and_shrinks_with_fast_ones() {
+        let mut patience = Patience::default();
+        patience.was_right(Duration::from_secs(5));
+        assert_eq!(patience.limit(), Duration::from_secs(20));
+        for _ in 0..20 {
+            patience.was_right(Duration::from_millis(1));
+        }
+        assert_eq!(patience.limit(), PATIENCE_LEAST);
+        for _ in 0..20 {
+            patience.was_wrong();
+        }
+        assert_eq!(patience.limit(), PATIENCE_MOST);
+    }
+}

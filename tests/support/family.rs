@@ -1,0 +1,48 @@
+//! Daemons that are parents and children of each other.
+
+use std::fs;
+use std::net::TcpListener;
+
+use super::{Daemon, Manifest};
+
+/// A daemon that takes children, and where.
+pub struct Parent {
+    pub daemon: Daemon,
+    port: u16,
+}
+
+impl Parent {
+    /// Hands all messages on: to its own parent, or to whoever stands there.
+    pub fn with(settings: &str) -> Self {
+        // Free a moment ago; nobody else asks for this one.
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        let daemon = Daemon::with(&format!("amqp.listen = \"127.0.0.1:{port}\"\n{settings}"));
+        daemon.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+        Self { daemon, port }
+    }
+
+    /// A child's identity here; the settings that make a daemon this child.
+    pub fn adopt(&self, name: &str) -> String {
+        let connection_string = self.add(name);
+        let dir = self.daemon.dir();
+        let (secret, bundle) = (dir.join(name), dir.join("bundle.pem"));
+        fs::write(&secret, connection_string).unwrap();
+        let trusted = self.daemon.edge("certificates --bundle").output("").code(0);
+        fs::write(&bundle, trusted.out).unwrap();
+        format!(
+            "device.name = \"{name}\"\nupstream.kind = \"amqp\"\nupstream.port = {}\n\
+             upstream.connection-string-file = \"{}\"\nupstream.trusted = [\"{}\"]\n",
+            self.port,
+            secret.display(),
+            bundle.display()
+        )
+    }
+
+    /// Registers an identity; its connection string.
+    pub fn add(&self, identity: &str) -> String {
+        let added = self.daemon.edge("identity add").arg(identity).output("");
+        added.code(0).out
+    }
+}
