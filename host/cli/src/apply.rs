@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// The routing language: as IoT Edge has it (compat), or without its traps (strict).
     #[arg(long, value_name = "MODE")]
     routes: Option<Mode>,
+    /// Want it of this device below, which takes it when it is connected. Its state is then in
+    /// `edge twin get DEVICE/$edgeAgent`.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "no_wait")]
+    device: Option<String>,
     /// Do not wait until the modules are brought up.
     #[arg(long)]
     no_wait: bool,
@@ -46,6 +50,18 @@ struct Outcome {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     let request = request(&args).map_err(Exit::usage)?;
     args.target.run(async |client| {
+        if let Some(device) = &args.device {
+            let wanted = client.apply_to_child(device, &request).await?;
+            wanted.warnings.iter().for_each(|warning| say(warning));
+            match args.json {
+                true => output::json(&wanted)?,
+                false => {
+                    let modules = wanted.modules.join(", ");
+                    output::line(&format!("wanted of {}: {modules}", wanted.device))?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let applied = client.apply(&request).await?;
         for warning in &applied.warnings {
             say(warning);

@@ -52,6 +52,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     // Base64 makes four bytes of three.
     let body = usize::try_from(api.message_limit).unwrap_or(usize::MAX / 4) / 3 * 4;
     let manifests = Router::new().route("/v1/deployment", put(calls::apply).get(calls::deployment));
+    let manifests = manifests.route(
+        "/v1/devices/{device}/deployment",
+        put(calls::apply_to_child),
+    );
     let messages = Router::new().route("/v1/messages", post(calls::send));
     let others = Router::new()
         .route("/v1/device", get(calls::device))

@@ -20,9 +20,9 @@ use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 
 use crate::api::types::{
-    Applied, ApplyRequest, CurrentDeployment, DeadLetterInfo, DeploymentInfo, DeviceInfo,
-    ErrorBody, Event, Handled, LogLine, LogQuery, MethodAnswer, MethodRequest, Modules, Passed,
-    QueueInfo, RollbackRequest, SendRequest, Sent, TopSample, Twin, TwinSection, Which,
+    Applied, ApplyRequest, ChildDeployment, CurrentDeployment, DeadLetterInfo, DeploymentInfo,
+    DeviceInfo, ErrorBody, Event, Handled, LogLine, LogQuery, MethodAnswer, MethodRequest, Modules,
+    Passed, QueueInfo, RollbackRequest, SendRequest, Sent, TopSample, Twin, TwinSection, Which,
 };
 
 use stream::{Connection, failed};
@@ -102,6 +102,19 @@ impl Client {
     pub async fn apply(&self, request: &ApplyRequest) -> Result<Applied, ClientError> {
         self.call(Method::PUT, "/v1/deployment", Some(request))
             .await
+    }
+
+    /// Checks a deployment and wants it of a device below.
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn apply_to_child(
+        &self,
+        device: &str,
+        request: &ApplyRequest,
+    ) -> Result<ChildDeployment, ClientError> {
+        let path = format!("/v1/devices/{}/deployment", word(device));
+        self.call(Method::PUT, &path, Some(request)).await
     }
 
     /// What is in force.

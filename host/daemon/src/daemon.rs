@@ -36,6 +36,7 @@ use crate::api::types::ListenerInfo;
 use crate::api::{self, Api, Socket, SocketError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::device::{Device, DeviceError};
+use crate::local::files::DayFiles;
 use crate::local::{Take, Upstream};
 use crate::settings::{RootMessages, Settings, UpstreamKind};
 use amqp::Amqp;
@@ -180,6 +181,16 @@ pub async fn run(
         (UpstreamKind::None, RootMessages::Keep) => {}
         (UpstreamKind::None, RootMessages::Print) => {
             printer = Some(Upstream::start(device.hub(), config.print)?);
+        }
+        (UpstreamKind::None, RootMessages::Files) => {
+            let folder = settings.upstream.folder.clone();
+            let folder = folder.unwrap_or_else(|| data.path().join("upstream"));
+            let (hub, days) = (device.hub().clone(), settings.upstream.keep_days.0);
+            let files = DayFiles::open(&folder, days, move || hub.now());
+            let files = files.map_err(|error| {
+                DaemonError::Parent(format!("folder {}: {error}", folder.display()))
+            })?;
+            printer = Some(Upstream::start(device.hub(), Box::new(files))?);
         }
         (UpstreamKind::Amqp, _) => parent = Some(parent::open(settings, &device, &closing)?),
     }

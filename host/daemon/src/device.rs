@@ -18,6 +18,7 @@
 mod apply;
 mod builtin;
 mod certificates;
+mod children;
 mod components;
 mod containers;
 mod gate;

@@ -1,5 +1,6 @@
 //! A device in one process, with nothing kept: hub in memory, Wasm modules, no cloud.
 
+pub(crate) mod files;
 mod upstream;
 
 use std::fmt;

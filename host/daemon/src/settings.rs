@@ -312,6 +312,21 @@ pub struct UpstreamSettings {
     pub deployments: ParentDeployments,
     /// What a device without a parent does with messages for it.
     pub messages: RootMessages,
+    /// Where files of messages are; none: `upstream` in the data directory.
+    pub folder: Option<PathBuf>,
+    /// Days of which they are kept.
+    pub keep_days: KeepDays,
+}
+
+/// Days of which files of messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepDays(pub usize);
+
+impl Default for KeepDays {
+    /// As long as most people need to notice that they miss something.
+    fn default() -> Self {
+        Self(30)
+    }
 }
 
 /// Whether deployments of the parent's are put in force.
@@ -342,6 +357,8 @@ pub enum RootMessages {
     Keep,
     /// They are printed on standard output, one JSON object a line.
     Print,
+    /// They are written to files by day.
+    Files,
 }
 
 impl Settings {

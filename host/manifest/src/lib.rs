@@ -91,6 +91,22 @@ pub fn read(text: &str, options: &ReadOptions) -> Result<Read, Vec<Mistake>> {
     }
 }
 
+/// The desired properties of each twin of a manifest, as compact JSON, by the module's name.
+///
+/// # Errors
+/// As [`read`]; a manifest that can be read may still ask for what no twin can hold.
+pub fn sections(text: &str) -> Result<Vec<(String, String)>, Vec<Mistake>> {
+    let mut checker = Checker::new();
+    let sections = checker
+        .document(text)
+        .map(|root| manifest::sections(&mut checker, &root));
+    let (mistakes, failed) = checker.finish();
+    match sections {
+        Some(sections) if !failed => Ok(sections),
+        _ => Err(mistakes),
+    }
+}
+
 /// Reads the desired properties of `$edgeHub`: one twin document, without the manifest around it.
 /// Paths of mistakes begin in it: `routes.alerts`.
 ///

@@ -88,6 +88,18 @@ pub(crate) fn deployment(checker: &mut Checker, root: &Node, mode: Mode) -> Depl
     deployment
 }
 
+/// The desired properties of each twin.
+pub(crate) fn sections(checker: &mut Checker, root: &Node) -> Vec<(String, String)> {
+    let mut sections = Vec::new();
+    for member in modules_content(checker, root).unwrap_or_default() {
+        if let Some(desired) = flatten::desired(checker, member) {
+            let properties = twin::desired(checker, &desired.node);
+            sections.push((member.key.clone(), properties));
+        }
+    }
+    sections
+}
+
 /// Finds `modulesContent`, at the top or in `content`.
 fn modules_content<'n>(checker: &mut Checker, root: &'n Node) -> Option<&'n [Member]> {
     let around = checker.object(root)?;

@@ -288,6 +288,8 @@ struct Twin {
     reported: Option<Map<String, Value>>,
     /// The request that reads it.
     reading: u64,
+    /// The newest change that was told before it was read.
+    early: u64,
     /// A report on its way, and what the parent has after it.
     reporting: Option<(u64, Map<String, Value>)>,
 }
@@ -303,6 +305,7 @@ impl Twin {
             wanted: None,
             reported: None,
             reading,
+            early: 0,
             reporting: None,
         })
     }
@@ -356,6 +359,9 @@ impl Twin {
         if presence.seen().is_none() {
             self.adopt(presence, &reported);
         }
+        if wanted.version < self.early {
+            self.reading = self.link.ask(TwinRequest::Get, " ").await?;
+        }
         self.take(presence, wanted);
         self.reported = Some(reported);
         self.report(presence).await
@@ -394,8 +400,11 @@ impl Twin {
         let patch = serde_json::from_str::<Map<String, Value>>(patch).ok();
         let patch = patch.and_then(wanted_of);
         let next = match (&self.wanted, patch) {
-            // It is in the whole that is on its way.
-            (None, Some(_)) => return Ok(()),
+            // The whole is on its way, and may be older.
+            (None, Some(patch)) => {
+                self.early = self.early.max(patch.version);
+                return Ok(());
+            }
             (Some(known), Some(patch)) if patch.version <= known.version => return Ok(()),
             (Some(known), Some(patch)) if patch.version == known.version + 1 => {
                 let mut next = known.clone();

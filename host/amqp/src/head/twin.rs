@@ -8,6 +8,7 @@
 //! | `PUT`, `DELETE` | `/notifications/twin/properties/desired` | 200; changes come from then on, or no more |
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edge_heads::{Bell, Control, Controls};
@@ -40,6 +41,9 @@ pub(super) struct Channels(Mutex<HashMap<Option<String>, Channel>>);
 struct Channel {
     answers: mpsc::Sender<(Lsn, Packet)>,
     changes: Arc<Changes>,
+    bell: Arc<Bell>,
+    /// Requests whose answer is being made: changes go behind it, or a client could take an older whole for newer.
+    asking: Arc<AtomicUsize>,
 }
 
 /// Changes of desired properties, while somebody wants them.
@@ -93,9 +97,13 @@ pub(super) async fn requests(
                 tracing::warn!(client = %common.identity, "twin request without a link for the answer");
                 continue;
             };
+            channel.asking.fetch_add(1, Ordering::SeqCst);
             let (lsn, answer) = answer(&common, &channel, request);
             // The link for answers may have gone.
             let _ = channel.answers.send((lsn, answer)).await;
+            channel.asking.fetch_sub(1, Ordering::SeqCst);
+            // What waited behind it.
+            channel.bell.ring();
         }
     };
     let refusal = tokio::select! {
@@ -271,6 +279,8 @@ pub(super) async fn answers(
             controls: Controls::new(bell.clone()),
             known: Mutex::default(),
         }),
+        bell: bell.clone(),
+        asking: Arc::default(),
     };
     common.twin.lock().insert(name.clone(), channel.clone());
     let listed = Listed {
@@ -283,7 +293,11 @@ pub(super) async fn answers(
             let packets = tokio::select! {
                 biased;
                 answer = waiting.recv() => answer.into_iter().collect(),
-                () = bell.rung() => changes(&common, &listed.channel),
+                () = bell.rung() => match listed.channel.asking.load(Ordering::SeqCst) {
+                    0 => changes(&common, &listed.channel),
+                    // It is rung again.
+                    _ => continue,
+                },
                 _ = sender.on_detach() => return,
             };
             for (lsn, packet) in packets {

@@ -12,13 +12,13 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use edge_core::ModuleId;
+use edge_core::{DeviceId, ModuleId};
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value};
 
 use super::types::{
-    Applied, ApplyRequest, CurrentDeployment, DeploymentInfo, DeviceInfo, QueueInfo,
-    RollbackRequest, SendRequest, Sent,
+    Applied, ApplyRequest, ChildDeployment, CurrentDeployment, DeploymentInfo, DeviceInfo,
+    QueueInfo, RollbackRequest, SendRequest, Sent,
 };
 use super::{Api, ApiError};
 
@@ -60,6 +60,20 @@ pub(super) async fn apply(State(api): App, request: Request<ApplyRequest>) -> An
     let Json(request) = request?;
     // Whoever hangs up does not stop it half-way.
     let applied = tokio::spawn(async move { device.apply(request).await });
+    Ok(Json(applied.await??))
+}
+
+pub(super) async fn apply_to_child(
+    State(api): App,
+    path: Path<String>,
+    request: Request<ApplyRequest>,
+) -> Answer<ChildDeployment> {
+    let Path(child) = path;
+    let child = DeviceId::new(&child).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let Json(request) = request?;
+    let device = api.device.clone();
+    // Whoever hangs up does not stop it half-way.
+    let applied = tokio::spawn(async move { device.apply_to_child(&child, request).await });
     Ok(Json(applied.await??))
 }
 

@@ -142,6 +142,18 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
+/// `PUT /v1/devices/{device}/deployment`, with an [`ApplyRequest`]: what is wanted of a device below this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildDeployment {
+    /// The device.
+    pub device: String,
+    /// Its modules.
+    pub modules: Vec<String>,
+    /// What is odd about it and yet no error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
 /// `GET /v1/modules`; with `?follow=true` a line whenever it changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modules {

@@ -419,6 +419,14 @@ impl Device {
     }
 }
 
+/// Mistakes of a manifest, each in one text.
+pub(super) fn render_mistakes(name: &str, mistakes: &[edge_manifest::Mistake]) -> Vec<String> {
+    let rendered = mistakes
+        .iter()
+        .map(|mistake| edge_manifest::render(name, std::slice::from_ref(mistake)));
+    rendered.map(|text| text.trim_end().to_owned()).collect()
+}
+
 /// Reads a manifest, and takes in the components that it names. Blocks.
 fn check(
     components: &Components,
@@ -442,12 +450,7 @@ fn check(
             base.display()
         )));
     }
-    let lines = |mistakes: &[edge_manifest::Mistake]| -> Vec<String> {
-        let rendered = mistakes
-            .iter()
-            .map(|mistake| edge_manifest::render(&name, std::slice::from_ref(mistake)));
-        rendered.map(|text| text.trim_end().to_owned()).collect()
-    };
+    let lines = |mistakes: &[edge_manifest::Mistake]| render_mistakes(&name, mistakes);
     let read = match edge_manifest::read(&manifest, &ReadOptions { routes: mode }) {
         Ok(read) => read,
         Err(mistakes) => {

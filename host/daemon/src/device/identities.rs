@@ -64,11 +64,14 @@ impl Device {
             .filter_map(|name| ModuleId::new(name).ok());
         let modules = system.map(|module| self.identity(&module));
         let all: Vec<_> = std::iter::once(own).chain(modules).collect();
-        self.ensure(&all).await
+        self.ensure_identities(&all).await
     }
 
     /// Makes the identities that are not there, with fresh keys. On the device when this returns.
-    async fn ensure(&self, identities: &[Identity]) -> Result<(), IdentityError> {
+    pub(super) async fn ensure_identities(
+        &self,
+        identities: &[Identity],
+    ) -> Result<(), IdentityError> {
         let mut newest: Option<Lsn> = None;
         for identity in identities {
             let (_, lsn) = self.registry.ensure(identity, self.hub.now())?;
@@ -86,7 +89,7 @@ impl Device {
         modules: impl Iterator<Item = &ModuleId>,
     ) -> Result<(), IdentityError> {
         let identities: Vec<_> = modules.map(|module| self.identity(module)).collect();
-        self.ensure(&identities).await
+        self.ensure_identities(&identities).await
     }
 
     /// Which of a deployment's modules have an identity because of a deployment, this one or one before:

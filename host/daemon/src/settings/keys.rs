@@ -12,7 +12,7 @@ use edge_core::DeviceId;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Cache, ParentDeployments, RootMessages, Settings, UpstreamKind, WhenFull};
+use super::{Cache, KeepDays, ParentDeployments, RootMessages, Settings, UpstreamKind, WhenFull};
 use values::{
     MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
     mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
@@ -135,7 +135,13 @@ keys! {
     "upstream.messages" => upstream.messages = one_of(&[
         ("keep", RootMessages::Keep),
         ("print", RootMessages::Print),
+        ("files", RootMessages::Files),
     ]);
+    "upstream.folder" => upstream.folder = some(path);
+    "upstream.keep-days" => upstream.keep_days = |value| {
+        let days = count(1, 36_500)(value)?;
+        Ok::<_, Wrongs>(KeepDays(days))
+    };
 }
 
 fn device(value: &Value<'_>) -> Result<DeviceId, Wrongs> {

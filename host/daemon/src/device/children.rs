@@ -1,0 +1,113 @@
+//! Deployments of devices below this one: what is wanted of their `$edgeAgent`, `$edgeHub` and modules. They read it
+//! when they are connected, and report what became of it in the twin of their `$edgeAgent`.
+
+use std::sync::Arc;
+
+use edge_core::{DeviceId, Identity, ModuleId, twin};
+use edge_hub::{Side, TwinError};
+use edge_manifest::ReadOptions;
+use edge_route::Mode;
+use edge_store::Lsn;
+use serde_json::{Map, Value};
+
+use super::Device;
+use super::apply::{ApplyError, render_mistakes};
+use crate::api::types::{ApplyRequest, ChildDeployment};
+
+impl Device {
+    /// Wants a deployment of a device below this one. On this device when it returns; the other one takes it when it
+    /// is connected.
+    ///
+    /// # Errors
+    /// Nothing changed; or the store failed half-way, and the same request completes it.
+    pub(crate) async fn apply_to_child(
+        self: &Arc<Self>,
+        child: &DeviceId,
+        request: ApplyRequest,
+    ) -> Result<ChildDeployment, ApplyError> {
+        let known = self.registry.get(&Identity::Device(child.clone()));
+        if known.is_none() {
+            let why =
+                format!("device {child} is not registered: `edge identity add {child}` does that");
+            return Err(ApplyError::NoSuch(why));
+        }
+        if child == self.name() {
+            let why = "that is this device: leave --device out".to_owned();
+            return Err(ApplyError::Request(why));
+        }
+        let mode = match request.routes {
+            None => Mode::Compat,
+            Some(text) => text
+                .parse()
+                .map_err(|error| ApplyError::Request(format!("routes: {error}")))?,
+        };
+        let name = request.name;
+        let mistakes = |mistakes: Vec<edge_manifest::Mistake>| ApplyError::Mistakes {
+            version: mistakes.iter().any(|mistake| mistake.version),
+            mistakes: render_mistakes(&name, &mistakes),
+            name: name.clone(),
+        };
+        // Read as the other device will.
+        let read = edge_manifest::read(&request.manifest, &ReadOptions { routes: mode })
+            .map_err(mistakes)?;
+        let sections = edge_manifest::sections(&request.manifest).map_err(mistakes)?;
+        let warnings = render_mistakes(&name, &read.warnings);
+        let mut all = Vec::new();
+        for (module, desired) in sections {
+            let id = ModuleId::new(&module);
+            let id =
+                id.map_err(|error| ApplyError::Request(format!("module {module:?}: {error}")))?;
+            let desired: Map<String, Value> = serde_json::from_str(&desired)
+                .map_err(|error| ApplyError::Request(format!("module {module:?}: {error}")))?;
+            all.push((id, desired));
+        }
+        let identity = |module: &ModuleId| Identity::Module(child.clone(), module.clone());
+        let modules = read.deployment.modules.iter().map(|module| &module.id);
+        let identities: Vec<Identity> = all
+            .iter()
+            .map(|(module, _)| module)
+            .chain(modules.clone())
+            .map(identity)
+            .collect();
+        self.ensure_identities(&identities)
+            .await
+            .map_err(ApplyError::Identities)?;
+        let patches = all.iter().map(|(module, desired)| {
+            let failed = |why| ApplyError::Twin {
+                module: module.clone(),
+                why,
+            };
+            let section = self.hub.twin(&identity(module), Side::Desired, None);
+            let section = section.map_err(failed)?;
+            let patch = twin::difference(&section.properties, desired);
+            let patch = patch.map(|patch| Value::Object(patch).to_string());
+            if let Some(patch) = &patch {
+                let checked = self.hub.check_desired(&identity(module), patch);
+                checked.map_err(failed)?;
+            }
+            Ok((module, patch))
+        });
+        // All of them are checked before the first is changed.
+        let patches = patches.collect::<Result<Vec<_>, ApplyError>>()?;
+        let mut newest: Option<Lsn> = None;
+        for (module, patch) in patches {
+            if let Some(patch) = patch {
+                let failed = |why: TwinError| ApplyError::Twin {
+                    module: module.clone(),
+                    why,
+                };
+                let (_, lsn) = self
+                    .hub
+                    .change_desired(&identity(module), &patch)
+                    .map_err(failed)?;
+                newest = newest.max(lsn);
+            }
+        }
+        self.durable(newest).await?;
+        Ok(ChildDeployment {
+            device: child.to_string(),
+            modules: modules.map(ToString::to_string).collect(),
+            warnings,
+        })
+    }
+}

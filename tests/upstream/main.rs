@@ -1,0 +1,136 @@
+//! Parents and children: what a parent does with a device below it, over the one connection that there is.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::family::Parent;
+use support::{Daemon, Manifest};
+
+fn family() -> (Parent, Daemon) {
+    let parent = Parent::with("");
+    let settings = parent.adopt("child1");
+    for module in ["$edgeAgent", "$edgeHub"] {
+        parent.add(&format!("child1/{module}"));
+    }
+    (parent, Daemon::with(&settings))
+}
+
+fn reported(daemon: &Daemon, target: &str) -> Value {
+    daemon.json(&format!("twin get {target}"))["reported"]["properties"].clone()
+}
+
+fn desired(daemon: &Daemon, target: &str) -> Value {
+    daemon.json(&format!("twin get {target}"))["desired"]["properties"].clone()
+}
+
+#[test]
+fn twins_go_both_ways_and_what_passed_while_the_link_was_cut_is_made_good() {
+    let (mut parent, mut child) = family();
+    parent
+        .daemon
+        .edge(r#"twin set child1 {"a":{"b":1},"x":1}"#)
+        .output("")
+        .code(0);
+    child.eventually("what is wanted came down", |child| {
+        desired(child, "child1") == json!({"a": {"b": 1}, "x": 1})
+    });
+    // The child wants something of itself, which the parent leaves alone.
+    child
+        .edge(r#"twin set child1 {"own":true}"#)
+        .output("")
+        .code(0);
+    child.kill();
+    parent
+        .daemon
+        .edge(r#"twin set child1 {"a":{"b":2},"x":null}"#)
+        .output("")
+        .code(0);
+    parent.daemon.kill();
+    child.again();
+    parent.daemon.again();
+    child.eventually("what was missed is made good", |child| {
+        desired(child, "child1") == json!({"a": {"b": 2}, "own": true})
+    });
+    // The agent's own report goes up.
+    parent
+        .daemon
+        .eventually("the agent's report is there", |parent| {
+            reported(parent, "child1/$edgeAgent")["schemaVersion"].is_string()
+        });
+}
+
+#[test]
+fn a_parent_deploys_calls_and_sends() {
+    let (parent, child) = family();
+    let manifest = Manifest::new()
+        .module("sensor", "counter", json!({"grants": {"state": true}}))
+        .env("sensor", "name", "sensor")
+        .env("sensor", "sender", "")
+        .env("sensor", "number", "n")
+        .route("up", "FROM /messages/* INTO $upstream")
+        .twin("sensor", json!({"threshold": 25}));
+    let mut text: Value =
+        serde_json::from_str(&std::fs::read_to_string(manifest.write(child.dir())).unwrap())
+            .unwrap();
+    // The child finds its file wherever its parent read the manifest.
+    let at = child.dir().join("sensor.wasm");
+    let agent = &mut text["modulesContent"]["$edgeAgent"]["properties.desired"];
+    agent["modules"]["sensor"]["settings"]["image"] = format!("file:{}", at.display()).into();
+    let path = child.dir().join("for-child.json");
+    std::fs::write(&path, text.to_string()).unwrap();
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    apply.output("").code(0);
+    child.becomes("sensor", "running");
+    assert_eq!(desired(&child, "sensor"), json!({"threshold": 25}));
+    parent
+        .daemon
+        .eventually("the module's state is reported", |parent| {
+            reported(parent, "child1/$edgeAgent")["modules"]["sensor"]["runtimeStatus"] == "running"
+        });
+    // Methods of the agent, through the parent.
+    let answer = parent
+        .daemon
+        .edge("method child1/$edgeAgent ping {} --json")
+        .output("")
+        .code(0);
+    let answer: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(answer["status"], 200, "{answer}");
+    let gone = parent
+        .daemon
+        .edge("method child1/sensor nothing {} --json")
+        .output("");
+    let gone: Value = serde_json::from_str(&gone.out).unwrap_or_default();
+    assert!(gone["status"] == 404 || gone["status"] == 501, "{gone}");
+    // A message to the device waits in the child until its program reads it.
+    parent
+        .daemon
+        .edge("send --device child1 --body hello")
+        .output("")
+        .code(0);
+    child.eventually("the message came down", |child| {
+        child.depth("$device/child1") == 1
+    });
+    // What is applied here is newer; what the parent wants next is newer still.
+    child.apply(&Manifest::new());
+    child.eventually("what was applied here counts", |child| {
+        child.module("sensor").is_null()
+    });
+    std::fs::write(&path, text.to_string().replace("\"1.0\"", "\"1.1\"")).unwrap();
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    apply.output("").code(0);
+    child.becomes("sensor", "running");
+}
+
+#[test]
+fn a_deployment_that_cannot_be_is_refused_where_it_is_applied() {
+    let (parent, child) = family();
+    let path = child.dir().join("bad.json");
+    std::fs::write(&path, r#"{"modulesContent":{"$edgeAgent":{"properties.desired":{"schemaVersion":"1.1","modules":{"a":{"type":"tape"}}}}}}"#).unwrap();
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    apply.output("").code(2).says("tape");
+    let apply = parent.daemon.edge("apply --device nobody").arg(&path);
+    apply.output("").code(2).says("edge identity add nobody");
+}
