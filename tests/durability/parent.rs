@@ -1,7 +1,15 @@
 //! From module to hub to parent: what the parent prints is what was acknowledged below, in order, whatever is killed
 //! on the way.
 
-use std::time::Duration;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use edge_mqtt::client;
+use edge_mqtt::packet::{Connect, Packet, Version};
 
 use super::chain::{self, First, SETTINGS};
 use super::chance::Chance;
@@ -9,6 +17,7 @@ use super::load::{Load, WhenFull};
 use super::outside::printed;
 use crate::support::family::Parent;
 use crate::support::ledger::{Ledger, Order, Receipts, Repeats, Rules, Steps, judge};
+use crate::support::namespace::isolated;
 use crate::support::{Daemon, Manifest};
 
 const ROUNDS: u64 = 6;
@@ -123,52 +132,219 @@ fn three_levels_hand_messages_on() {
     leaf.waits("$upstream", 0);
 }
 
+/// Senders, the chain of modules on a child, and what its parent prints.
+struct Line {
+    chance: Chance,
+    parent: Parent,
+    child: Daemon,
+    load: Option<Load>,
+    receipts: Receipts,
+}
+
+impl Line {
+    fn new(name: &str) -> Self {
+        let mut chance = Chance::new(name);
+        let parent = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
+        let settings = parent.adopt("child1");
+        for module in ["first", "second"] {
+            parent.add(&format!("child1/{module}"));
+        }
+        let child = Daemon::with(&format!("{settings}{SETTINGS}"));
+        child.apply(&chain::manifest(First::Running, 0));
+        let (ledger, socket) = (child.dir().join("ledger"), child.socket());
+        let receipts = Receipts::create(&child.dir().join("receipts")).unwrap();
+        let load = Load::start(SENDERS, &ledger, &socket, WhenFull::Fault, &mut chance);
+        load.open();
+        Self {
+            chance,
+            parent,
+            child,
+            load: Some(load),
+            receipts,
+        }
+    }
+
+    fn load(&self) -> &Load {
+        self.load.as_ref().expect("it goes on")
+    }
+
+    fn keep(&self, out: &str) {
+        for receipt in printed(out) {
+            self.receipts.write(&receipt).unwrap();
+        }
+    }
+
+    fn kill_child(&mut self) {
+        self.child.kill();
+        self.child.again();
+        self.load().open();
+    }
+
+    fn kill_parent(&mut self) {
+        self.parent.daemon.running().kill_now();
+        let out = self.parent.daemon.stop().out;
+        self.keep(&out);
+        self.parent.daemon.again();
+    }
+
+    /// All that was acknowledged has come, in order; `cuts`: as often as a window may come twice.
+    fn judge(mut self, cuts: u64) {
+        self.load.take().expect("it goes on").finish();
+        chain::drained(&self.child);
+        self.child.waits("$upstream", 0);
+        self.parent.daemon.waits("$upstream", 0);
+        let out = self.parent.daemon.stop().code(0).out;
+        self.keep(&out);
+        let entries = Ledger::read(&self.child.dir().join("ledger")).unwrap();
+        let receipts = Receipts::read(&self.child.dir().join("receipts")).unwrap();
+        let rules = Rules {
+            repeats: Repeats::AtMost(cuts * (WINDOW + 256 + SENDERS)),
+            order: Order::OfFirst,
+            steps: Steps::Stable,
+        };
+        let verdict = judge(&entries, &receipts, rules).expect("what came");
+        assert!(verdict.received >= verdict.acknowledged);
+        eprintln!("parent, {cuts} cuts: {verdict}");
+    }
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_on_its_way_to_the_parent_whoever_is_killed() {
-    let mut chance = Chance::new("parent");
-    let mut parent = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
-    let settings = parent.adopt("child1");
-    for module in ["first", "second"] {
-        parent.add(&format!("child1/{module}"));
-    }
-    let mut child = Daemon::with(&format!("{settings}{SETTINGS}"));
-    child.apply(&chain::manifest(First::Running, 0));
-    let (ledger, socket) = (child.dir().join("ledger"), child.socket());
-    let path = child.dir().join("receipts");
-    let receipts = Receipts::create(&path).unwrap();
-    let keep = |out: &str| {
-        for receipt in printed(out) {
-            receipts.write(&receipt).unwrap();
-        }
-    };
-    let load = Load::start(SENDERS, &ledger, &socket, WhenFull::Fault, &mut chance);
-    load.open();
+    let mut line = Line::new("parent");
     for round in 0..ROUNDS {
-        load.more(50 + chance.below(400));
-        chance.moment(Duration::from_millis(50));
-        if round % 2 == 0 {
-            child.kill();
-            child.again();
-            load.open();
-        } else {
-            parent.daemon.running().kill_now();
-            keep(&parent.daemon.stop().out);
-            parent.daemon.again();
+        let count = 50 + line.chance.below(400);
+        line.load().more(count);
+        line.chance.moment(Duration::from_millis(50));
+        match round % 2 {
+            0 => line.kill_child(),
+            _ => line.kill_parent(),
         }
     }
-    load.finish();
-    chain::drained(&child);
-    child.waits("$upstream", 0);
-    parent.daemon.waits("$upstream", 0);
-    keep(&parent.daemon.stop().code(0).out);
+    line.judge(ROUNDS);
+}
 
-    let entries = Ledger::read(&ledger).unwrap();
-    let rules = Rules {
-        repeats: Repeats::AtMost(ROUNDS * (WINDOW + 256 + SENDERS)),
-        order: Order::OfFirst,
-        steps: Steps::Stable,
+/// Runs a command in this namespace.
+fn sh(command: &str) {
+    let status = Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// Connections of this namespace to a port.
+fn connections(port: u16) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let lines = table.lines().skip(1);
+    let to_port = lines.filter(|line| {
+        let mut words = line.split_whitespace().skip(2);
+        let ends = words
+            .next()
+            .is_some_and(|address| address.ends_with(&remote));
+        // Established.
+        ends && words.next() == Some("01")
+    });
+    to_port.count()
+}
+
+isolated! {
+    /// Cuts of which some are shorter than TCP's patience and some longer than ours, and a word of the parent's
+    /// meanwhile.
+    fn nothing_is_lost_when_the_link_is_cut_and_comes_back() {
+        let mut line = Line::new("cuts");
+        let cuts: &[u64] = match std::env::var_os("EDGE_LONG_TESTS") {
+            Some(_) => &[100, 500, 1_500, 3_000, 6_000, 12_000, 30_000, 60_000, 300, 100, 100],
+            None => &[100, 500, 1_500, 6_000, 100],
+        };
+        for (round, cut) in cuts.iter().enumerate() {
+            let count = 50 + line.chance.below(200);
+            line.load().more(count);
+            sh("ip link set lo down");
+            let wanted = format!("twin set child1/first {{\"round\":{round}}}");
+            line.parent.daemon.edge(&wanted).output("").code(0);
+            std::thread::sleep(Duration::from_millis(*cut));
+            sh("ip link set lo up");
+            let back = Instant::now();
+            line.child.eventually("what was wanted meanwhile is there", |child| {
+                child.json("twin get first")["desired"]["properties"]["round"] == round
+            });
+            eprintln!("cut for {cut} ms, back after {} ms", back.elapsed().as_millis());
+        }
+        line.judge(cuts.len() as u64);
+    }
+
+    /// Nine packets of twenty are lost, or four of five where there is time for it.
+    fn nothing_is_lost_over_a_link_that_loses_packets() {
+        let line = Line::new("loss");
+        let loss = match std::env::var_os("EDGE_LONG_TESTS") {
+            Some(_) => "0.8",
+            None => "0.45",
+        };
+        let port = line.parent.port();
+        for rule in ["--dport", "--sport"] {
+            sh(&format!(
+                "iptables -A INPUT -i lo -p tcp {rule} {port} -m statistic --mode random --probability {loss} -j DROP"
+            ));
+        }
+        line.load().more(300);
+        std::thread::sleep(Duration::from_secs(3));
+        line.load().more(300);
+        sh("iptables -F INPUT");
+        line.judge(20);
+    }
+
+    fn two_hundred_clients_share_one_connection() {
+        const CLIENTS: usize = 200;
+        const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0IQ==";
+        let mut parent = parent();
+        let settings = parent.adopt("child1");
+        let topics = "[topics]\nlisten = \"127.0.0.1:1883\"\ntls = false\n\
+            [[topics.rules]]\nidentity = \"leaf*\"\npublish = [\"t/#\"]\n\
+            [[topics.mappings]]\ntopic = \"t/{x}\"\n";
+        let child = Daemon::with(&format!("{settings}{topics}"));
+        child.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+        for n in 0..CLIENTS {
+            for daemon in [&parent.daemon, &child] {
+                let add = daemon.edge(&format!("identity add leaf{n} --key {KEY}"));
+                add.output("").code(0);
+            }
+        }
+        let clients: Vec<_> = (0..CLIENTS).map(|n| publish(&format!("leaf{n}"), KEY)).collect();
+        let mut devices: Vec<_> = print_of(&mut parent, CLIENTS)
+            .iter()
+            .map(|line| line["device"].as_str().unwrap().to_owned())
+            .collect();
+        devices.sort();
+        devices.dedup();
+        assert_eq!(devices.len(), CLIENTS);
+        assert_eq!(connections(parent.port()), 1);
+        assert_eq!(connections(1883), CLIENTS);
+        drop(clients);
+    }
+}
+
+/// Connects a plain MQTT device and has it publish one message; the connection stays open.
+fn publish(device: &str, key: &str) -> TcpStream {
+    let mut stream = TcpStream::connect("127.0.0.1:1883").unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut send = |packet: Packet, answer: u8| {
+        let mut out = BytesMut::new();
+        client::encode(&mut out, Version::V3, &packet);
+        stream.write_all(&out).unwrap();
+        // CONNACK and PUBACK of 3.1.1 have four bytes.
+        let mut read = [0; 4];
+        stream.read_exact(&mut read).unwrap();
+        assert_eq!(read[0], answer, "{device}: {read:?}");
+        read[3]
     };
-    let verdict = judge(&entries, &Receipts::read(&path).unwrap(), rules).expect("what came");
-    assert!(verdict.received >= verdict.acknowledged);
-    eprintln!("parent, {ROUNDS} kills: {verdict}");
+    let hello = Connect {
+        user_name: Some(device.into()),
+        password: Some(key.as_bytes().to_vec().into()),
+        ..client::connect(Version::V3, device)
+    };
+    assert_eq!(send(Packet::Connect(Box::new(hello)), 0x20), 0);
+    let id: edge_mqtt::packet::PacketId = std::num::NonZeroU16::MIN.into();
+    let message = client::publish("t/x", Some(id), "{}");
+    send(Packet::Publish(message), 0x40);
+    stream
 }

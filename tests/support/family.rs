@@ -40,6 +40,11 @@ impl Parent {
         )
     }
 
+    /// Where children connect.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Registers an identity; its connection string.
     pub fn add(&self, identity: &str) -> String {
         let added = self.daemon.edge("identity add").arg(identity).output("");

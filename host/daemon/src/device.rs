@@ -159,6 +159,8 @@ pub(crate) struct Device {
     trial_settings: AgentSettings,
     /// Rung when there may be something new to sweep.
     swept: tokio::sync::Notify,
+    /// The link to the parent, if there is one.
+    upstream: std::sync::OnceLock<Arc<edge_upstream::Upstream>>,
 }
 
 /// A deployment, and the number of the agent's desired state that it made.
@@ -318,6 +320,7 @@ impl Device {
             trial: watch::Sender::new(None),
             trial_settings: settings.agent.clone(),
             swept: tokio::sync::Notify::new(),
+            upstream: std::sync::OnceLock::new(),
         });
         let own = device.ensure_own().await;
         own.map_err(|error| DeviceError::OwnIdentity(error.to_string()))?;
@@ -404,6 +407,17 @@ impl Device {
     /// A module of this device.
     fn identity(&self, module: &ModuleId) -> Identity {
         Identity::Module(self.name().clone(), module.clone())
+    }
+
+    /// Says how the parent is reached. Once.
+    pub(crate) fn link_to_parent(&self, link: Arc<edge_upstream::Upstream>) {
+        // Later ones are none: there is one parent.
+        let _ = self.upstream.set(link);
+    }
+
+    /// How the link to the parent stands; none: there is no parent.
+    pub(crate) fn upstream(&self) -> Option<edge_upstream::UpstreamStatus> {
+        self.upstream.get().map(|link| link.status())
     }
 
     /// Waits until a commit is on the device, if there was one.

@@ -9,6 +9,7 @@ mod hub;
 mod messages;
 mod store;
 mod text;
+mod upstream;
 
 use edge_core::Timestamp;
 
@@ -29,6 +30,7 @@ pub(crate) fn render(device: &Device) -> String {
     messages::write(&mut page, device);
     clients::write(&mut page, device);
     hub::write(&mut page, device);
+    upstream::write(&mut page, device);
     agent::write(&mut page, device);
     host::write(&mut page);
     store::write(&mut page, device);

@@ -11,7 +11,7 @@
 //! Promises
 //! - One connection, whatever the number of identities.
 //! - What an identity sent arrives in its order. Progress is noted when the parent has accepted: nothing is lost,
-//!   and what was under way when the link was cut comes twice; that is no more than [`pump::WINDOW`] messages.
+//!   and what was under way when the link was cut comes twice: no more than 8 192 messages (`pump.rs`).
 //! - An identity that the parent refuses waits, and holds up nobody else.
 //! - Offline costs nothing but tries to connect. What waits stays in the log, under the log's limits.
 //! - What the parent rejects becomes a dead letter with the parent's reason.

@@ -52,6 +52,7 @@ pub(super) async fn device(State(api): App) -> Json<DeviceInfo> {
         listeners: api.listeners.clone(),
         metrics: api.metrics.map(|at| at.to_string()),
         deployment: device.deployment().map(|current| current.deployment),
+        upstream: device.upstream().map(Into::into),
     })
 }
 

@@ -53,6 +53,56 @@ pub struct DeviceInfo {
     pub metrics: Option<String>,
     /// What is deployed.
     pub deployment: Option<DeploymentInfo>,
+    /// The link to the parent, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamInfo>,
+}
+
+/// How the link to the parent stands, and what passed it since the daemon started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamInfo {
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Seconds that it has been.
+    pub seconds: u64,
+    /// Why it is not.
+    pub why: Option<String>,
+    /// Connections so far.
+    pub connections: u64,
+    /// Bytes that went up, without TLS.
+    pub bytes_up: u64,
+    /// Bytes that came down, without TLS.
+    pub bytes_down: u64,
+    /// Messages that the parent has.
+    pub accepted: u64,
+    /// Messages that it never takes.
+    pub rejected: u64,
+    /// Messages that are with it and without an outcome.
+    pub under_way: u64,
+    /// Identities that it does not let in, and why.
+    pub refused: BTreeMap<String, String>,
+}
+
+impl From<edge_upstream::UpstreamStatus> for UpstreamInfo {
+    fn from(status: edge_upstream::UpstreamStatus) -> Self {
+        let (connected, seconds, why) = match status.state {
+            edge_upstream::LinkState::Online(seconds) => (true, seconds, None),
+            edge_upstream::LinkState::Offline(why) => (false, 0, Some(why)),
+        };
+        let refused = status.refused.into_iter();
+        Self {
+            connected,
+            seconds,
+            why,
+            connections: status.connections,
+            bytes_up: status.bytes_up,
+            bytes_down: status.bytes_down,
+            accepted: status.accepted,
+            rejected: status.rejected,
+            under_way: status.under_way,
+            refused: refused.map(|(who, why)| (who.to_string(), why)).collect(),
+        }
+    }
 }
 
 /// A port that is served.

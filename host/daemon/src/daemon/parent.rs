@@ -68,6 +68,7 @@ pub(super) fn open(
         system: from_parent.clone(),
         closing: closing.clone(),
     });
+    device.link_to_parent(link.clone());
     Ok(Parent {
         link,
         from_parent,
