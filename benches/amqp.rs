@@ -6,7 +6,7 @@
 mod support;
 
 use std::net::TcpListener as StdListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -343,16 +343,18 @@ fn check(store: &Path, count: u64) {
     log.close().expect("it closes");
 }
 
-fn drain(bench: &Bench) {
-    let count: u64 = if bench.quick { 50_000 } else { 1_000_000 };
-    let case = format!("{count} of {BODY} B, drained into a parent");
-    if !bench.wants(&case) {
-        return;
-    }
-    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let [mut rates, mut child_growth, mut parent_growth] = [(); 3].map(|()| Vec::new());
-    for round in 0..bench.repetitions(3) {
-        let dir = scratch.path().join(round.to_string());
+/// A parent that runs, and the settings of its child.
+struct Family {
+    parent: Daemon,
+    port: u16,
+    parent_dir: PathBuf,
+    child_dir: PathBuf,
+    offline: String,
+    online: String,
+}
+
+impl Family {
+    fn new(dir: &Path) -> Self {
         let (parent_dir, child_dir) = (dir.join("parent"), dir.join("child"));
         let taken = StdListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("a port").port();
@@ -370,23 +372,90 @@ fn drain(bench: &Bench) {
         std::fs::write(&manifest, routes.to_string()).expect("it is written");
         edge(&parent_dir, &["apply", &manifest.display().to_string()]);
         let secret = edge(&parent_dir, &["identity", "add", "child"]);
+        for module in ["child/$edgeAgent", "child/$edgeHub"] {
+            edge(&parent_dir, &["identity", "add", module]);
+        }
         let bundle = edge(&parent_dir, &["certificates", "--bundle"]);
         std::fs::create_dir_all(&child_dir).expect("a folder");
         std::fs::write(child_dir.join("secret"), secret).expect("it is written");
         std::fs::write(child_dir.join("bundle"), bundle).expect("it is written");
         let offline = format!("{base}amqp.listen = \"off\"\ndevice.name = \"child\"\n");
-        // It makes its store, which is then filled.
-        Daemon::start(&child_dir, &offline).stop();
-        fill(&child_dir.join("data/store"), "child", count);
-        let settings = format!(
+        let online = format!(
             "{offline}upstream.kind = \"amqp\"\nupstream.port = {port}\n\
              upstream.connection-string-file = \"{}\"\nupstream.trusted = [\"{}\"]\n",
             child_dir.join("secret").display(),
             child_dir.join("bundle").display()
         );
+        Self {
+            parent,
+            port,
+            parent_dir,
+            child_dir,
+            offline,
+            online,
+        }
+    }
+}
+
+/// Bytes that have passed a child's connection, both ways, with the heads of TCP and IP.
+fn passed(port: u16) -> f64 {
+    let output = Command::new("ss")
+        .args(["-tinH", "dport", "=", &port.to_string()])
+        .output()
+        .expect("ss is there");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let number = |name: &str| {
+        let mut words = text.split_whitespace();
+        let found = words.find_map(|word| word.strip_prefix(name));
+        found.and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    // IPv4 with time stamps: 52 bytes a segment.
+    let segments = number("segs_out:") + number("segs_in:");
+    number("bytes_sent:") + number("bytes_received:") + 52.0 * segments
+}
+
+fn idle(bench: &Bench) {
+    let case = "idle link of a device with a parent";
+    if !bench.wants(case) {
+        return;
+    }
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let family = Family::new(scratch.path());
+    let _child = Daemon::start(&family.child_dir, &family.online);
+    // Whatever a new connection has to say.
+    std::thread::sleep(Duration::from_secs(5));
+    let before = passed(family.port);
+    // Heartbeats come every 100 and 120 s.
+    let span = Duration::from_secs(if bench.quick { 10 } else { 600 });
+    std::thread::sleep(span);
+    let bytes = passed(family.port) - before;
+    let a_day = bytes / span.as_secs_f64() * 86_400.0 / 1e3;
+    bench.figure(case, "a day", "kB", &[a_day], Goal::None);
+}
+
+fn drain(bench: &Bench) {
+    let count: u64 = if bench.quick { 50_000 } else { 1_000_000 };
+    let case = format!("{count} of {BODY} B, drained into a parent");
+    if !bench.wants(&case) {
+        return;
+    }
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let [mut rates, mut child_growth, mut parent_growth] = [(); 3].map(|()| Vec::new());
+    for round in 0..bench.repetitions(3) {
+        let dir = scratch.path().join(round.to_string());
+        let family = Family::new(&dir);
+        let Family {
+            parent,
+            parent_dir,
+            child_dir,
+            ..
+        } = &family;
+        // It makes its store, which is then filled.
+        Daemon::start(child_dir, &family.offline).stop();
+        fill(&child_dir.join("data/store"), "child", count);
         let parent_before = parent.memory();
-        let child = Daemon::start(&child_dir, &settings);
         let begin = Instant::now();
+        let child = Daemon::start(child_dir, &family.online);
         let before = child.memory();
         let mut most = (0.0f64, 0.0f64);
         let waiting = |dir: &Path| {
@@ -397,7 +466,7 @@ fn drain(bench: &Bench) {
                 .filter_map(|queue| queue["depth"].as_u64())
                 .sum::<u64>()
         };
-        while waiting(&child_dir) > 0 {
+        while waiting(child_dir) > 0 {
             assert!(begin.elapsed() < PATIENCE, "not drained");
             most = (most.0.max(child.memory()), most.1.max(parent.memory()));
             std::thread::sleep(Duration::from_millis(50));
@@ -406,9 +475,10 @@ fn drain(bench: &Bench) {
         rates.push(count as f64 / begin.elapsed().as_secs_f64());
         child_growth.push(most.0 - before);
         parent_growth.push(most.1 - parent_before);
+        let store = parent_dir.join("data/store");
         child.stop();
-        parent.stop();
-        check(&parent_dir.join("data/store"), count);
+        family.parent.stop();
+        check(&store, count);
     }
     bench.figure(&case, "rate", "msg/s", &rates, Goal::AtLeast(50_000.0));
     bench.figure(&case, "child", "MB more", &child_growth, Goal::None);
@@ -419,4 +489,5 @@ fn main() {
     let bench = Bench::new("amqp");
     relays(&bench);
     drain(&bench);
+    idle(&bench);
 }

@@ -343,7 +343,7 @@ fn publish(device: &str, key: &str) -> TcpStream {
         ..client::connect(Version::V3, device)
     };
     assert_eq!(send(Packet::Connect(Box::new(hello)), 0x20), 0);
-    let id: edge_mqtt::packet::PacketId = std::num::NonZeroU16::MIN.into();
+    let id: edge_mqtt::packet::PacketId = std::num::NonZeroU16::MIN;
     let message = client::publish("t/x", Some(id), "{}");
     send(Packet::Publish(message), 0x40);
     stream
