@@ -25,6 +25,11 @@ const SENDERS: u64 = 4;
 /// Messages that may be under way to a parent.
 const WINDOW: u64 = 8_192;
 
+/// Where plain MQTT devices publish.
+const TOPICS: &str = "[topics]\nlisten = \"127.0.0.1:1883\"\ntls = false\n\
+    [[topics.rules]]\nidentity = \"leaf*\"\npublish = [\"t/#\"]\n\
+    [[topics.mappings]]\ntopic = \"t/{x}\"\n";
+
 fn parent() -> Parent {
     Parent::with("upstream.messages = \"print\"\n")
 }
@@ -74,39 +79,6 @@ fn a_child_goes_on_when_its_parent_comes_back() {
 }
 
 #[test]
-fn an_identity_that_the_parent_does_not_know_waits_and_holds_up_nobody() {
-    let mut parent = parent();
-    let child = Daemon::with(&parent.adopt("child1"));
-    let load = r#"FROM /messages/modules/first/outputs/output1 INTO $upstream"#;
-    child.apply(
-        &Manifest::new()
-            .module(
-                "first",
-                "counter",
-                serde_json::json!({"grants": {"state": true}}),
-            )
-            .env("first", "name", "first")
-            .env("first", "number", "n")
-            .env("first", "sender", "")
-            .route("up", load),
-    );
-    for n in 1..4 {
-        let send = child.edge("send first/input1 --body x");
-        send.property("n", &n.to_string()).output("").code(0);
-    }
-    child.waits("$upstream", 3);
-    child.send("$upstream", "mine");
-    assert_eq!(print_of(&mut parent, 1)[0]["body"], "mine");
-    child.waits("$upstream", 3);
-    parent.add("child1/first");
-    for (n, line) in print_of(&mut parent, 3).iter().enumerate() {
-        assert_eq!(line["properties"]["n"], (n + 1).to_string(), "{line}");
-        assert_eq!(line["module"], "first", "{line}");
-    }
-    child.waits("$upstream", 0);
-}
-
-#[test]
 fn three_levels_hand_messages_on() {
     let mut root = parent();
     let middle = Parent::with(&root.adopt("middle"));
@@ -146,9 +118,6 @@ impl Line {
         let mut chance = Chance::new(name);
         let parent = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
         let settings = parent.adopt("child1");
-        for module in ["first", "second"] {
-            parent.add(&format!("child1/{module}"));
-        }
         let child = Daemon::with(&format!("{settings}{SETTINGS}"));
         child.apply(&chain::manifest(First::Running, 0));
         let (ledger, socket) = (child.dir().join("ledger"), child.socket());
@@ -291,15 +260,30 @@ isolated! {
         line.judge(20);
     }
 
+fn an_identity_that_the_parent_does_not_know_waits_and_holds_up_nobody() {
+        const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0IQ==";
+        let mut parent = parent();
+        let settings = parent.adopt("child1");
+        let child = Daemon::with(&format!("{settings}{TOPICS}"));
+        child.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+        let add = format!("identity add leaf --key {KEY}");
+        child.edge(&add).output("").code(0);
+        let _leaf = publish("leaf", KEY);
+        child.waits("$upstream", 1);
+        child.send("$upstream", "\"mine\"");
+        assert_eq!(print_of(&mut parent, 1)[0]["body"], "mine");
+        child.waits("$upstream", 1);
+        parent.daemon.edge(&add).output("").code(0);
+        assert_eq!(print_of(&mut parent, 1)[0]["device"], "leaf");
+        child.waits("$upstream", 0);
+    }
+
     fn two_hundred_clients_share_one_connection() {
         const CLIENTS: usize = 200;
         const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0IQ==";
         let mut parent = parent();
         let settings = parent.adopt("child1");
-        let topics = "[topics]\nlisten = \"127.0.0.1:1883\"\ntls = false\n\
-            [[topics.rules]]\nidentity = \"leaf*\"\npublish = [\"t/#\"]\n\
-            [[topics.mappings]]\ntopic = \"t/{x}\"\n";
-        let child = Daemon::with(&format!("{settings}{topics}"));
+        let child = Daemon::with(&format!("{settings}{TOPICS}"));
         child.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
         for n in 0..CLIENTS {
             for daemon in [&parent.daemon, &child] {

@@ -9,23 +9,43 @@ use super::{Daemon, Manifest};
 pub struct Parent {
     pub daemon: Daemon,
     port: u16,
+    https: u16,
 }
 
 impl Parent {
     /// Hands all messages on: to its own parent, or to whoever stands there.
     pub fn with(settings: &str) -> Self {
         // Free a moment ago; nobody else asks for this one.
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        drop(taken);
-        let daemon = Daemon::with(&format!("amqp.listen = \"127.0.0.1:{port}\"\n{settings}"));
+        let free = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [port, https] = free
+            .each_ref()
+            .map(|taken| taken.local_addr().unwrap().port());
+        drop(free);
+        let daemon = Daemon::with(&format!(
+            "amqp.listen = \"127.0.0.1:{port}\"\nhttps.listen = \"127.0.0.1:{https}\"\n{settings}"
+        ));
         daemon.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
-        Self { daemon, port }
+        Self {
+            daemon,
+            port,
+            https,
+        }
     }
 
     /// A child's identity here; the settings that make a daemon this child.
     pub fn adopt(&self, name: &str) -> String {
-        let connection_string = self.add(name);
+        self.adopt_at(name, self.port)
+    }
+
+    /// The same for a child that comes through a WebSocket and a proxy.
+    pub fn adopt_through(&self, name: &str, proxy: &str) -> String {
+        let settings = self.adopt_at(name, self.https);
+        format!("{settings}upstream.transport = \"websocket\"\nupstream.proxy = \"{proxy}\"\n")
+    }
+
+    fn adopt_at(&self, name: &str, port: u16) -> String {
+        let added = self.daemon.edge("identity add --edge").arg(name).output("");
+        let connection_string = added.code(0).out;
         let dir = self.daemon.dir();
         let (secret, bundle) = (dir.join(name), dir.join("bundle.pem"));
         fs::write(&secret, connection_string).unwrap();
@@ -34,7 +54,7 @@ impl Parent {
         format!(
             "device.name = \"{name}\"\nupstream.kind = \"amqp\"\nupstream.port = {}\n\
              upstream.connection-string-file = \"{}\"\nupstream.trusted = [\"{}\"]\n",
-            self.port,
+            port,
             secret.display(),
             bundle.display()
         )

@@ -5,6 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use support::family::Parent;
 use support::{Daemon, Manifest};
@@ -12,9 +17,6 @@ use support::{Daemon, Manifest};
 fn family() -> (Parent, Daemon) {
     let parent = Parent::with("");
     let settings = parent.adopt("child1");
-    for module in ["$edgeAgent", "$edgeHub"] {
-        parent.add(&format!("child1/{module}"));
-    }
     (parent, Daemon::with(&settings))
 }
 
@@ -133,4 +135,111 @@ fn a_deployment_that_cannot_be_is_refused_where_it_is_applied() {
     apply.output("").code(2).says("tape");
     let apply = parent.daemon.edge("apply --device nobody").arg(&path);
     apply.output("").code(2).says("edge identity add nobody");
+}
+
+/// A proxy that connects for whoever knows its password; counts how often.
+fn proxy() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connected = Arc::<AtomicUsize>::default();
+    let counter = connected.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut reader = client.try_clone().unwrap();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                reader.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let to = head
+                .strip_prefix("CONNECT ")
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap();
+            // user:secret
+            if !head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
+                (&client)
+                    .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+                    .unwrap();
+                continue;
+            }
+            let server = TcpStream::connect(to).unwrap();
+            (&client)
+                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    (port, connected)
+}
+
+#[test]
+fn a_parent_is_reached_through_a_proxy_and_a_websocket() {
+    let mut parent = Parent::with("upstream.messages = \"print\"\n");
+    let (port, connected) = proxy();
+    let settings = parent.adopt_through("child1", &format!("http://user:secret@127.0.0.1:{port}"));
+    let child = Daemon::with(&settings);
+    for n in 0..5 {
+        child.send("$upstream", &n.to_string());
+    }
+    for n in 0..5 {
+        let line: Value = serde_json::from_str(&parent.daemon.running().line()).unwrap();
+        assert_eq!(line["body"], n, "{line}");
+    }
+    assert_eq!(connected.load(Ordering::SeqCst), 1);
+    let device: Value = serde_json::from_str(&child.call("GET", "/v1/device", "").1).unwrap();
+    assert_eq!(device["upstream"]["connected"], true, "{device}");
+    child.eventually("all are accepted", |child| {
+        child.metrics().contains("edge_upstream_messages_total{") && child.depth("$upstream") == 0
+    });
+}
+
+#[test]
+fn why_there_is_no_parent_is_said() {
+    let parent = Parent::with("");
+    let (port, _) = proxy();
+    let settings = parent.adopt_through("child1", &format!("http://user:wrong@127.0.0.1:{port}"));
+    let mut child = Daemon::with(&settings);
+    child.running().says("407 Proxy Authentication Required");
+    let device: Value = serde_json::from_str(&child.call("GET", "/v1/device", "").1).unwrap();
+    assert_eq!(device["upstream"]["connected"], false, "{device}");
+    let why = device["upstream"]["why"].as_str().unwrap();
+    assert!(why.contains("407"), "{why}");
+}
+
+#[test]
+fn a_root_writes_messages_to_a_file_of_the_day() {
+    let daemon = Daemon::with("upstream.messages = \"files\"\n");
+    for n in 0..10 {
+        daemon.send("$upstream", &n.to_string());
+    }
+    daemon.waits("$upstream", 0);
+    let folder = daemon.data().join("upstream");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    // Two, if midnight was in between.
+    let text: String = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let bodies: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"].clone())
+        .collect();
+    assert_eq!(bodies, (0..10).map(Value::from).collect::<Vec<_>>());
 }

@@ -28,7 +28,7 @@ use fe2o3_amqp_types::primitives::{SimpleValue, Symbol, Value};
 use percent_encoding::utf8_percent_encode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::Address;
 use crate::guard::{Guard, Switch, Traffic};
@@ -44,6 +44,8 @@ const IDLE: Duration = Duration::from_secs(240);
 /// Something is sent at least this often: parents tell us 240 s (client contract, section 8.1) or 240 s of ours,
 /// and the library would send exactly when that is over.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// The parent answers by then; slow links and a queue of links before this one are in it.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Tokens that wait for their answer.
 const TOKENS: usize = 64;
 
@@ -135,7 +137,7 @@ impl ParentConnection {
     /// Closes it in order.
     pub async fn close(mut self) {
         // The parent may be gone, and does not have to answer.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.handle.close()).await;
+        let _ = timeout(Duration::from_secs(1), self.handle.close()).await;
     }
 }
 
@@ -165,14 +167,17 @@ impl Links {
     /// # Errors
     /// The parent refuses it, or is gone.
     pub async fn sender(&self, address: &Address, name: Option<&str>) -> Result<Sender, LinkFault> {
-        let mut session = self.session.lock().await;
-        let attached = Sender::builder()
-            .name(link_name(address, "sends", name))
-            .target(address.to_string())
-            .properties(fields(name))
-            .attach(&mut session)
-            .await;
-        attached.map_err(|error| fault(address, &error))
+        let attaching = async {
+            let mut session = self.session.lock().await;
+            Sender::builder()
+                .name(link_name(address, "sends", name))
+                .target(address.to_string())
+                .properties(fields(name))
+                .attach(&mut session)
+                .await
+                .map_err(|error| fault(address, &error))
+        };
+        answered(attaching, &format!("{address} is not attached")).await
     }
 
     /// A link on which an identity receives, with this much credit, refilled as it settles.
@@ -185,18 +190,35 @@ impl Links {
         name: Option<&str>,
         credit: u32,
     ) -> Result<Receiver, LinkFault> {
-        let mut session = self.session.lock().await;
-        let attached = Receiver::builder()
-            .name(link_name(address, "receives", name))
-            .source(address.to_string())
-            .target(Target::default())
-            .properties(fields(name))
-            .sender_settle_mode(SenderSettleMode::Mixed)
-            .receiver_settle_mode(ReceiverSettleMode::First)
-            .credit_mode(CreditMode::Auto(credit))
-            .attach(&mut session)
-            .await;
-        attached.map_err(|error| fault(address, &error))
+        let attaching = async {
+            let mut session = self.session.lock().await;
+            Receiver::builder()
+                .name(link_name(address, "receives", name))
+                .source(address.to_string())
+                .target(Target::default())
+                .properties(fields(name))
+                .sender_settle_mode(SenderSettleMode::Mixed)
+                .receiver_settle_mode(ReceiverSettleMode::First)
+                .credit_mode(CreditMode::Auto(credit))
+                .attach(&mut session)
+                .await
+                .map_err(|error| fault(address, &error))
+        };
+        answered(attaching, &format!("{address} is not attached")).await
+    }
+}
+
+/// Waits for an answer of the parent's; one that never comes ends the connection.
+async fn answered<T>(
+    answer: impl Future<Output = Result<T, LinkFault>>,
+    what: &str,
+) -> Result<T, LinkFault> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(LinkFault::Lost(format!(
+            "{what} in {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 
@@ -273,7 +295,8 @@ impl Tokens {
         };
         let gone = |_| LinkFault::Lost("the parent takes no tokens any more".to_owned());
         self.0.send(put).await.map_err(|_| gone(()))?;
-        answered.await.map_err(|_| gone(()))?
+        let answer = async { answered.await.map_err(|_| gone(()))? };
+        self::answered(answer, "a token is not answered").await
     }
 }
 

@@ -652,10 +652,20 @@ async fn a_peer_without_proof_in_time_or_with_a_bad_frame_is_sent_away() {
     };
     let world = World::with(limits, ByteSize(1 << 20));
     let mut client = Client::open(world.dial()).await;
+    let mut proven = Client::open(world.dial()).await;
+    let token = world.token(&module(), Duration::from_secs(60));
+    assert_eq!(proven.put_token(&token).await.0, 200);
     timeout(SOON, client.connection.on_close())
         .await
         .expect("closed")
         .unwrap_err();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut sender = proven.sender(EVENTS).await.unwrap();
+    assert!(matches!(
+        send(&mut sender, to("up", "1")).await,
+        Outcome::Accepted(_)
+    ));
+    proven.connection.close().await.unwrap();
     let mut silent = world.dial();
     let read = timeout(SOON, silent.read_u8()).await.expect("closed");
     assert!(read.is_err());

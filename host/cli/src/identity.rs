@@ -94,6 +94,9 @@ struct Add {
     /// It shows a certificate of a trusted CA, with the identity as its common name.
     #[arg(long)]
     ca: bool,
+    /// It is a device with this program, which may make identities of its own modules here.
+    #[arg(long)]
+    edge: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -128,10 +131,27 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
                 identity: args.one.identity.clone(),
                 auth: auth(&args).map_err(Exit::usage)?,
             };
-            let added = args
-                .one
-                .target
-                .run(async |client| Ok(client.add_identity(&request).await?))?;
+            if args.edge && request.identity.contains('/') {
+                let why =
+                    anyhow::anyhow!("--edge is for devices, {:?} is a module", request.identity);
+                return Err(Exit::usage(why));
+            }
+            let added = args.one.target.run(async |client| {
+                let added = client.add_identity(&request).await?;
+                let system: &[&str] = if args.edge {
+                    &["$edgeAgent", "$edgeHub"]
+                } else {
+                    &[]
+                };
+                for module in system {
+                    let module = AddIdentity {
+                        identity: format!("{}/{module}", request.identity),
+                        auth: IdentityAuth::default(),
+                    };
+                    client.add_identity(&module).await?;
+                }
+                Ok(added)
+            })?;
             granted(&args.one, &added)?;
         }
         Command::Rotate(args) => {

@@ -304,8 +304,12 @@ pub struct UpstreamSettings {
     pub kind: UpstreamKind,
     /// Who we are to it: a file with a connection string.
     pub connection_string_file: Option<PathBuf>,
-    /// Its port; none: that of AMQP over TLS.
+    /// What it is spoken to through.
+    pub transport: edge_upstream::Transport,
+    /// Its port; none: that of the transport.
     pub port: Option<u16>,
+    /// A proxy that connects to it.
+    pub proxy: Option<edge_upstream::Proxy>,
     /// The CAs that its certificate leads to: PEM files; none: whom this machine trusts.
     pub trusted: Vec<PathBuf>,
     /// Whether deployments of the parent's are put in force.

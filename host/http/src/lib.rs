@@ -34,4 +34,5 @@ mod workload;
 pub use gateway::{Gateway, GatewayConfig};
 pub use listener::{ListenError, Listener, ListenerConfig};
 pub use stream::{BoxedStream, ByteStream, Serving, StreamHead};
+pub use websocket::{WebSocketBytes, websocket_client};
 pub use workload::{WorkloadConfig, WorkloadListenError, WorkloadServer, WorkloadSocket};

@@ -9,8 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
+use http::HeaderValue;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -26,10 +29,46 @@ const WRITE_BUFFER: usize = 16 << 10;
 
 /// A stream of bytes in a WebSocket.
 #[derive(Debug)]
-pub(crate) struct WebSocketBytes<S> {
+pub struct WebSocketBytes<S> {
     socket: WebSocketStream<S>,
     /// What is left of the newest message.
     unread: Bytes,
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER + 2 * PIECE)
+        .max_message_size(Some(MESSAGE_LIMIT))
+        .max_frame_size(Some(MESSAGE_LIMIT))
+}
+
+/// The client's side of a WebSocket on a connection that is secured already; `host` is what it connected to, with
+/// the port if that is not 443. The path is that of Azure's hubs.
+///
+/// # Errors
+/// The other end does not upgrade the connection, or does not speak the protocol in it.
+pub async fn websocket_client<S>(
+    stream: S,
+    host: &str,
+    protocol: &'static str,
+) -> io::Result<WebSocketBytes<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let uri = format!("wss://{host}/$iothub/websocket?iothub-no-client-cert=true");
+    let mut request = uri.into_client_request().map_err(failed)?;
+    let protocol = HeaderValue::from_static(protocol);
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    let upgrading = tokio_tungstenite::client_async_with_config(request, stream, Some(config()));
+    let (socket, _) = upgrading.await.map_err(failed)?;
+    Ok(WebSocketBytes {
+        socket,
+        unread: Bytes::new(),
+    })
 }
 
 /// The server's side of a WebSocket on a connection that has been upgraded.
@@ -37,13 +76,7 @@ pub(crate) async fn bytes<S>(stream: S) -> WebSocketBytes<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + 2 * PIECE)
-        .max_message_size(Some(MESSAGE_LIMIT))
-        .max_frame_size(Some(MESSAGE_LIMIT));
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await;
     WebSocketBytes {
         socket,
         unread: Bytes::new(),

@@ -1,7 +1,7 @@
-//! How the parent is reached: name, TCP, TLS.
+//! How the parent is reached: name, TCP, perhaps a proxy, TLS, perhaps a WebSocket.
 //!
 //! ```text
-//!   a try a second, those before it go on ─► the first that connects ─► TLS ─► stream
+//!   a try a second, those before it go on ─► the first that connects ─► [CONNECT] ─► TLS ─► [WebSocket] ─► stream
 //! ```
 //!
 //! TCP asks again after 1, 3 and 7 seconds when nothing answers. A link that comes back in between would be
@@ -14,20 +14,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use edge_http::BoxedStream;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 /// Longest wait for a parent that says nothing, at each step.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A new try begins when those before it have waited for so long.
 const NEXT_TRY: Duration = Duration::from_secs(1);
+/// Bytes of the head of a proxy's answer.
+const PROXY_HEAD: usize = 8 << 10;
 /// Tries that wait at a time.
 const TRIES: usize = 30;
 
@@ -46,6 +51,35 @@ impl fmt::Display for Address {
             true => write!(f, "[{}]:{}", self.host, self.port),
             false => write!(f, "{}:{}", self.host, self.port),
         }
+    }
+}
+
+/// What the parent is spoken to through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// AMQP in TLS.
+    #[default]
+    Tls,
+    /// AMQP in a WebSocket in TLS, for networks that let nothing else out.
+    WebSocket,
+}
+
+/// A proxy that connects for us (RFC 9110, 9.3.6).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where it is.
+    pub address: Address,
+    /// `user:password`, if it asks for that.
+    pub login: Option<String>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let login = self.login.as_ref().map(|_| "***");
+        f.debug_struct("Proxy")
+            .field("address", &self.address)
+            .field("login", &login)
+            .finish()
     }
 }
 
@@ -70,6 +104,12 @@ pub enum DialError {
     /// Somebody else answers, or somebody whom we do not trust.
     #[error("TLS: {0}")]
     Tls(io::Error),
+    /// The proxy does not let us through.
+    #[error("proxy {0}: {1}")]
+    Proxy(Address, String),
+    /// It does not speak AMQP in a WebSocket.
+    #[error("WebSocket: {0}")]
+    WebSocket(io::Error),
     /// It connects, and says nothing.
     #[error("it says nothing")]
     Silent,
@@ -83,6 +123,8 @@ pub enum DialError {
 pub struct Dialer {
     /// Where it is.
     pub address: Address,
+    transport: Transport,
+    proxy: Option<Proxy>,
     name: ServerName<'static>,
     tls: TlsConnector,
 }
@@ -91,6 +133,8 @@ impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer")
             .field("address", &self.address)
+            .field("transport", &self.transport)
+            .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
 }
@@ -150,19 +194,45 @@ impl Dialer {
             .with_no_client_auth();
         Ok(Self {
             address,
+            transport: Transport::default(),
+            proxy: None,
             name,
             tls: TlsConnector::from(Arc::new(config)),
         })
     }
 
+    /// Speaks to the parent through something else.
+    #[must_use]
+    pub fn through(mut self, transport: Transport, proxy: Option<Proxy>) -> Self {
+        self.transport = transport;
+        self.proxy = proxy;
+        self
+    }
+
     /// Connects.
-    pub(crate) async fn dial(&self) -> Result<TlsStream<TcpStream>, DialError> {
-        let stream = self.tcp().await?;
+    pub(crate) async fn dial(&self) -> Result<BoxedStream, DialError> {
+        let mut stream = self.tcp().await?;
         // What it holds back to send it with more would wait for an answer.
         stream.set_nodelay(true).map_err(DialError::Unreachable)?;
-        let connecting = self.tls.connect(self.name.clone(), stream);
-        match timeout(PATIENCE, connecting).await {
-            Ok(connected) => connected.map_err(DialError::Tls),
+        let securing = async {
+            if let Some(proxy) = &self.proxy {
+                tunnel(&mut stream, proxy, &self.address)
+                    .await
+                    .map_err(|why| DialError::Proxy(proxy.address.clone(), why))?;
+            }
+            let stream = self.tls.connect(self.name.clone(), stream).await;
+            let stream = stream.map_err(DialError::Tls)?;
+            Ok(match self.transport {
+                Transport::Tls => Box::new(stream) as BoxedStream,
+                Transport::WebSocket => {
+                    let host = self.address.to_string();
+                    let socket = edge_http::websocket_client(stream, &host, "AMQPWSB10").await;
+                    Box::new(socket.map_err(DialError::WebSocket)?)
+                }
+            })
+        };
+        match timeout(PATIENCE, securing).await {
+            Ok(secured) => secured,
             Err(_) => Err(DialError::Silent),
         }
     }
@@ -190,7 +260,11 @@ impl Dialer {
     }
 
     async fn one(&self) -> Result<TcpStream, DialError> {
-        let (host, port) = (self.address.host.as_str(), self.address.port);
+        let first = match &self.proxy {
+            Some(proxy) => &proxy.address,
+            None => &self.address,
+        };
+        let (host, port) = (first.host.as_str(), first.port);
         let found = lookup_host((host, port)).await.map_err(DialError::Name)?;
         let found: Vec<SocketAddr> = found.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
@@ -201,6 +275,32 @@ impl Dialer {
             }
         }
         Err(DialError::Unreachable(last))
+    }
+}
+
+/// Has a proxy connect for us; why it does not.
+async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, to: &Address) -> Result<(), String> {
+    let login = match &proxy.login {
+        Some(login) => format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(login)),
+        None => String::new(),
+    };
+    let request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{login}\r\n");
+    let lost = |error: io::Error| error.to_string();
+    stream.write_all(request.as_bytes()).await.map_err(lost)?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= PROXY_HEAD {
+            return Err("its answer has no end".to_owned());
+        }
+        // A byte at a time: what follows is the parent's.
+        head.push(stream.read_u8().await.map_err(lost)?);
+    }
+    let text = String::from_utf8_lossy(&head);
+    let line = text.lines().next().unwrap_or_default();
+    let status = line.split_ascii_whitespace().nth(1).unwrap_or_default();
+    match line.starts_with("HTTP/1.") && status.len() == 3 && status.starts_with('2') {
+        true => Ok(()),
+        false => Err(format!("it answers {line:?}")),
     }
 }
 

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-pub use dial::{Address, BadParent, DialError, Dialer, Trust};
+pub use dial::{Address, BadParent, DialError, Dialer, Proxy, Transport, Trust};
 use status::Status;
 pub use status::{LinkState, UpstreamStatus};
 
@@ -135,6 +135,11 @@ impl Signer {
         let make = |key: &Secret| Token::make(&config.hub_name, identity, key, expires).to_string();
         if device == config.hub.device() {
             return Ok((make(&config.key), TOKEN_LIFE));
+        }
+        // A device's key is its modules' as well, at every level.
+        let of_device = config.registry.get(&Identity::Device(device.clone()));
+        if let Some(keys) = of_device.as_ref().and_then(|entry| entry.auth.keys()) {
+            return Ok((make(&keys.primary), TOKEN_LIFE));
         }
         let entry = config.registry.get(identity);
         let entry = entry.ok_or_else(|| format!("{identity} is not registered here"))?;

@@ -278,7 +278,6 @@ impl Pump {
         tracing::warn!(client = %identity, %why, "the parent does not let an identity in; its messages wait");
         status.refused(&identity, Some(why));
         let bytes = &mut self.bytes;
-        let before = self.under_way.len();
         self.under_way.retain(|_, (lane, size)| {
             let is_its = *lane == number;
             *bytes -= if is_its { *size } else { 0 };
@@ -287,7 +286,8 @@ impl Pump {
         let entry = Entry::Refused {
             until: Instant::now() + back_off(refusals, REFUSED_FIRST, REFUSED_LONGEST),
             refusals,
-            passed: before > self.under_way.len(),
+            // What it had, and what came for it when it was gone already.
+            passed: true,
         };
         self.lanes.insert(identity, entry);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edge_core::{DeviceId, Identity, ModuleId};
-use edge_identity::{Credential, Token};
+use edge_identity::Token;
 use fe2o3_amqp::link::{Receiver, Sender};
 use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, MessageId, Properties,
@@ -165,9 +165,7 @@ async fn put_token(connection: &Arc<Connection>, message: Message<Body<Value>>) 
     };
     let config = &shared.config;
     let now = config.hub.now();
-    let proven = config
-        .registry
-        .authenticate(&identity, Credential::Token(&token), now);
+    let proven = config.registry.authenticate_or_make(&identity, &token, now);
     let who = identity.to_string();
     match proven {
         Ok(permit) => match connection.admit(permit).await {

@@ -157,12 +157,12 @@ impl Connection {
         };
         tokio::pin!(stopping);
         let proof = Instant::now() + self.shared.limits.proof;
+        let mut proven = false;
         let mut sessions = JoinSet::new();
         let acceptor = SessionAcceptor::builder()
             .handle_max(LinkHandle(self.shared.limits.links.saturating_sub(1)))
             .build();
         loop {
-            let nobody = self.lock().is_empty();
             tokio::select! {
                 incoming = handle.next_incoming_session() => {
                     let Some(incoming) = incoming else {
@@ -187,7 +187,11 @@ impl Connection {
                         tracing::error!(peer = %self.peer.address, %error, "a session panicked");
                     }
                 }
-                () = sleep_until(proof), if nobody => {
+                () = sleep_until(proof), if !proven => {
+                    proven = !self.lock().is_empty();
+                    if proven {
+                        continue;
+                    }
                     self.shared.count_refused("no-credential");
                     return close(handle, Refusal::unauthorized("nobody proved who it is in time")).await;
                 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use edge_core::{DeviceId, Identity};
 use edge_identity::ConnectionString;
 use edge_store::{Commit, Put, Table};
-use edge_upstream::{Address, Dialer, System, Trust, Upstream, UpstreamConfig};
+use edge_upstream::{Address, Dialer, System, Transport, Trust, Upstream, UpstreamConfig};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
@@ -20,7 +20,9 @@ use crate::device::Device;
 use crate::settings::{ParentDeployments, Settings};
 
 /// AMQP over TLS.
-const PORT: u16 = 5671;
+const AMQPS: u16 = 5671;
+/// WebSockets over TLS.
+const WSS: u16 = 443;
 
 /// Reads who we are to the parent and how it is reached.
 pub(super) fn open(
@@ -45,15 +47,21 @@ pub(super) fn open(
             file.display()
         )));
     }
+    let usual = match upstream.transport {
+        Transport::Tls => AMQPS,
+        Transport::WebSocket => WSS,
+    };
     let address = Address {
         host: who.gateway.unwrap_or_else(|| who.hub.clone()),
-        port: upstream.port.unwrap_or(PORT),
+        port: upstream.port.unwrap_or(usual),
     };
     let trust = match upstream.trusted.is_empty() {
         true => Trust::System,
         false => Trust::Files(upstream.trusted.clone()),
     };
-    let dialer = Dialer::new(address, &trust).map_err(|error| bad(error.to_string()))?;
+    let dialer = Dialer::new(address, &trust)
+        .map_err(|error| bad(error.to_string()))?
+        .through(upstream.transport, upstream.proxy.clone());
     let from_parent = Arc::new(FromParent {
         device: device.name().clone(),
         wanted: Mutex::default(),

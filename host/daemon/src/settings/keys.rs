@@ -127,6 +127,11 @@ keys! {
         let port = count(1, usize::from(u16::MAX))(value)?;
         Ok::<_, Wrongs>(u16::try_from(port).ok())
     };
+    "upstream.transport" => upstream.transport = one_of(&[
+        ("amqp", edge_upstream::Transport::Tls),
+        ("websocket", edge_upstream::Transport::WebSocket),
+    ]);
+    "upstream.proxy" => upstream.proxy = some(proxy);
     "upstream.trusted" => upstream.trusted = list(path);
     "upstream.deployments" => upstream.deployments = one_of(&[
         ("accept", ParentDeployments::Accept),
@@ -142,6 +147,31 @@ keys! {
         let days = count(1, 36_500)(value)?;
         Ok::<_, Wrongs>(KeepDays(days))
     };
+}
+
+/// `http://[user:password@]host:port`.
+fn proxy(value: &Value<'_>) -> Result<edge_upstream::Proxy, Wrongs> {
+    let expected = "expected a proxy as in \"http://proxy.example:3128\"";
+    let rest = text(value)?.strip_prefix("http://");
+    let Some(rest) = rest.map(|rest| rest.trim_end_matches('/')) else {
+        return wrong(value, expected);
+    };
+    let (login, place) = match rest.rsplit_once('@') {
+        Some((login, place)) => (Some(login.to_owned()), place),
+        None => (None, rest),
+    };
+    let parts = place.rsplit_once(':');
+    let port = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match port {
+        Some((host, port)) if port > 0 && !host.is_empty() => Ok(edge_upstream::Proxy {
+            address: edge_upstream::Address {
+                host: host.trim_matches(['[', ']']).to_owned(),
+                port,
+            },
+            login,
+        }),
+        _ => wrong(value, expected),
+    }
 }
 
 fn device(value: &Value<'_>) -> Result<DeviceId, Wrongs> {

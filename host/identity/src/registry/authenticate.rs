@@ -13,6 +13,8 @@ use crate::{
     Thumbprint, Token, TokenFault,
 };
 
+/// Modules that an edge device may make.
+const MOST_MODULES: usize = 1_000;
 /// Characters of a client's text that go into an error.
 const QUOTED: usize = 200;
 
@@ -41,6 +43,45 @@ impl Registry {
             generation: entry.generation,
             proof,
         })
+    }
+
+    /// The same for a token, of which that of an edge device may be for a module that is not there yet: the module
+    /// is made. An edge device has a module `$edgeAgent`; whoever has its key decides which modules it has, as
+    /// IoT Edge's security daemon does in the cloud.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate); nothing was made then.
+    pub fn authenticate_or_make(
+        &self,
+        identity: &Identity,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Permit, Denied> {
+        let denied = match self.authenticate(identity, Credential::Token(token), now) {
+            Err(Denied::Unknown) => Denied::Unknown,
+            judged => return judged,
+        };
+        let Identity::Module(device, _) = identity else {
+            return Err(denied);
+        };
+        let (device_entry, _) = self.enabled(&Identity::Device(device.clone()))?;
+        let modules = self.modules(device);
+        let is_agent = |entry: &Arc<Entry>| matches!(&entry.identity, Identity::Module(_, module) if module.as_str() == "$edgeAgent");
+        if !modules.iter().any(is_agent) || modules.len() >= MOST_MODULES {
+            return Err(denied);
+        }
+        let as_module = Entry {
+            identity: identity.clone(),
+            ..Entry::clone(&device_entry)
+        };
+        by_token(&as_module, None, token, now)?;
+        match self.ensure(identity, now) {
+            Ok(_) => self.authenticate(identity, Credential::Token(token), now),
+            Err(error) => {
+                tracing::warn!(%identity, %error, "a module of an edge device was not registered");
+                Err(Denied::NotReady)
+            }
+        }
     }
 
     /// Checks that a permit still holds: the identity is there and enabled, what proved it is still its own, and

@@ -538,3 +538,28 @@ fn debug_output_has_no_key() {
         "{shown}"
     );
 }
+
+#[test]
+fn an_edge_device_makes_its_modules_by_its_key_and_nobody_else_does() {
+    let (_, registry) = registry();
+    let (edge, filter) = (device("edge7"), module("edge7", "filter"));
+    registry.ensure(&edge, NOW).unwrap();
+    let good = token(&registry, &edge, &filter, hour());
+    let make = |token: &str| registry.authenticate_or_make(&filter, token, NOW);
+    // A plain device makes none.
+    assert_eq!(make(&good).unwrap_err(), Denied::Unknown);
+    registry
+        .ensure(&module("edge7", "$edgeAgent"), NOW)
+        .unwrap();
+    registry.ensure(&device("other"), NOW).unwrap();
+    let foreign = token(&registry, &device("other"), &filter, hour());
+    assert_eq!(make(&foreign).unwrap_err(), TokenFault::Signature.into());
+    let of_another = token(&registry, &edge, &module("edge7", "x"), hour());
+    assert!(matches!(
+        make(&of_another),
+        Err(Denied::WrongAudience { .. })
+    ));
+    assert!(registry.get(&filter).is_none());
+    assert_eq!(make(&good).unwrap().identity, filter);
+    assert!(registry.get(&filter).is_some());
+}
