@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use edge_core::Identity;
 use fe2o3_amqp::connection::ConnectionHandle;
-use fe2o3_amqp::link::{CreditMode, Receiver, Sender};
+use fe2o3_amqp::link::{CreditMode, Receiver, ReceiverAttachError, Sender, SenderAttachError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection, Session};
@@ -175,7 +175,13 @@ impl Links {
                 .properties(fields(name))
                 .attach(&mut session)
                 .await
-                .map_err(|error| fault(address, &error))
+                .map_err(|error| {
+                    let is_over = matches!(
+                        error,
+                        SenderAttachError::SessionStopped(_) | SenderAttachError::SessionNotMapped
+                    );
+                    fault(address, is_over, &error)
+                })
         };
         answered(attaching, &format!("{address} is not attached")).await
     }
@@ -202,7 +208,14 @@ impl Links {
                 .credit_mode(CreditMode::Auto(credit))
                 .attach(&mut session)
                 .await
-                .map_err(|error| fault(address, &error))
+                .map_err(|error| {
+                    let is_over = matches!(
+                        error,
+                        ReceiverAttachError::SessionStopped(_)
+                            | ReceiverAttachError::SessionNotMapped
+                    );
+                    fault(address, is_over, &error)
+                })
         };
         answered(attaching, &format!("{address} is not attached")).await
     }
@@ -223,10 +236,9 @@ async fn answered<T>(
 }
 
 /// What a failed attach means: a session that is over takes all with it, a refusal one identity.
-fn fault(address: &Address, error: &(impl std::fmt::Display + std::fmt::Debug)) -> LinkFault {
-    let debug = format!("{error:?}");
+fn fault(address: &Address, session_is_over: bool, error: &dyn std::error::Error) -> LinkFault {
     let why = format!("{address}: {error}");
-    match debug.contains("SessionStopped") || debug.contains("IllegalSessionState") {
+    match session_is_over {
         true => LinkFault::Lost(why),
         false => LinkFault::Refused(why),
     }
