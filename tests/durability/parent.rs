@@ -198,6 +198,15 @@ fn sh(command: &str) {
     assert!(status.success(), "{command}");
 }
 
+/// Loses packets to and from a port, by chance.
+fn lose(port: u16, probability: &str) {
+    for rule in ["--dport", "--sport"] {
+        sh(&format!(
+            "iptables -A INPUT -i lo -p tcp {rule} {port} -m statistic --mode random --probability {probability} -j DROP"
+        ));
+    }
+}
+
 /// Connections of this namespace to a port.
 fn connections(port: u16) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -240,19 +249,14 @@ isolated! {
         line.judge(cuts.len() as u64);
     }
 
-    /// Nine packets of twenty are lost, or four of five where there is time for it.
+    /// So many that hardly anything gets through: nine packets of twenty, or four of five where there is time for it.
     fn nothing_is_lost_over_a_link_that_loses_packets() {
         let line = Line::new("loss");
         let loss = match std::env::var_os("EDGE_LONG_TESTS") {
             Some(_) => "0.8",
             None => "0.45",
         };
-        let port = line.parent.port();
-        for rule in ["--dport", "--sport"] {
-            sh(&format!(
-                "iptables -A INPUT -i lo -p tcp {rule} {port} -m statistic --mode random --probability {loss} -j DROP"
-            ));
-        }
+        lose(line.parent.port(), loss);
         line.load().more(300);
         std::thread::sleep(Duration::from_secs(3));
         line.load().more(300);
@@ -260,7 +264,25 @@ isolated! {
         line.judge(20);
     }
 
-fn an_identity_that_the_parent_does_not_know_waits_and_holds_up_nobody() {
+    /// One packet of six, each way: messages flow all the same.
+    fn messages_flow_over_a_link_that_loses_some_packets() {
+        let line = Line::new("some-loss");
+        let accepted = |child: &Daemon| {
+            let (_, device) = child.call("GET", "/v1/device", "");
+            let device: serde_json::Value = serde_json::from_str(&device).unwrap();
+            device["upstream"]["accepted"].as_u64().unwrap()
+        };
+        lose(line.parent.port(), "0.16");
+        let before = accepted(&line.child);
+        line.load().more(300);
+        line.child.eventually("messages get through all the same", |child| {
+            accepted(child) >= before + 300
+        });
+        sh("iptables -F INPUT");
+        line.judge(20);
+    }
+
+    fn an_identity_that_the_parent_does_not_know_waits_and_holds_up_nobody() {
         const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0IQ==";
         let mut parent = parent();
         let settings = parent.adopt("child1");

@@ -219,6 +219,24 @@ fn why_there_is_no_parent_is_said() {
     assert!(why.contains("407"), "{why}");
 }
 
+/// Without room in the parent messages wait in the child, on a connection that stays.
+#[test]
+fn a_parent_without_room_is_waited_for() {
+    let parent = Parent::with("store.limit = \"1MiB\"\n");
+    let child = Daemon::with(&parent.adopt("child1"));
+    let body = format!("\"{}\"", "x".repeat(60_000));
+    let count = 40;
+    for _ in 0..count {
+        child.send("$upstream", &body);
+    }
+    // Twice as long as a parent may owe an answer.
+    std::thread::sleep(std::time::Duration::from_secs(9));
+    let device: Value = serde_json::from_str(&child.call("GET", "/v1/device", "").1).unwrap();
+    assert_eq!(device["upstream"]["connected"], true, "{device}");
+    assert_eq!(device["upstream"]["connections"], 1, "{device}");
+    assert!(child.depth("$upstream") > 0, "the parent took all of it");
+}
+
 #[test]
 fn a_root_writes_messages_to_a_file_of_the_day() {
     let daemon = Daemon::with("upstream.messages = \"files\"\n");

@@ -41,8 +41,8 @@ pub use twin::{TwinEvent, TwinLink, TwinRequest};
 const FRAME: u32 = 64 << 10;
 /// A parent that sends nothing for so long is gone. It is told half of it.
 const IDLE: Duration = Duration::from_secs(240);
-/// Something is sent at least this often: parents tell us 240 s (client contract, section 8.1) or 240 s of ours,
-/// and the library would send exactly when that is over.
+/// Something is sent this often: parents take us for gone after 240 s (client contract, section 8.1), and the library
+/// would send exactly then.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// The parent answers by then; slow links and a queue of links before this one are in it.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -48,7 +48,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// From the open connection to the first identity that is proven.
     pub proof: Duration,
-    /// A peer that sends nothing for so long is gone; it is told to send something in half of it.
+    /// A peer that sends nothing for so long is gone. It is told so, and well-behaved ones send at half of it.
     pub idle: Duration,
     /// Bytes of a frame.
     pub frame: u32,

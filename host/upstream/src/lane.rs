@@ -44,6 +44,8 @@ pub(crate) enum Verdict {
     Rejected(Delivery, String),
     /// The identity is not let in; what it has was put back.
     Refused(Identity, String),
+    /// The parent has answered a question that was only asked to hear of it.
+    Answered,
     /// The connection is over.
     Lost(String),
 }

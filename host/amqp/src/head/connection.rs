@@ -109,8 +109,7 @@ where
         .channel_max(limits.sessions.saturating_sub(1))
         .idle_time_out(idle);
     let failed = |error: OpenError| error.to_string();
-    // A peer is told half of the time after which it counts as gone (AMQP 1.0, 2.4.5); the library measures
-    // with what it tells, so `idle` is what it tells, and peers send at half of that.
+    // The library takes a peer for gone after what it has told it, and not after twice that (AMQP 1.0, 2.4.5).
     match first {
         [b'A', b'M', b'Q', b'P', 0, ..] => {
             let handle = acceptor.build().accept(stream).await;

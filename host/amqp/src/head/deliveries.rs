@@ -13,6 +13,7 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge_core::{Identity, Timestamp};
 use edge_heads::Bell;
@@ -117,11 +118,20 @@ async fn run(common: &Arc<Common>, sender: &mut Sender) -> Result<(), Refusal> {
     deliveries.run(sender).await
 }
 
+/// Sleeps for a span; without one, for ever.
+async fn until(span: Option<Duration>) {
+    match span {
+        Some(span) => sleep(span).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Deliveries {
     async fn run(&mut self, sender: &mut Sender) -> Result<(), Refusal> {
         loop {
-            let again = self.take();
+            // First: what was accepted is not to be read again behind one that came back.
             self.commit()?;
+            let again = self.take();
             if self.has_room()
                 && let Some(delivery) = self.ready.pop_front()
             {
@@ -132,17 +142,11 @@ impl Deliveries {
                 continue;
             }
             let wait = again.map(|at| at.since(self.common.config.hub.now()));
-            let due = async {
-                match wait {
-                    Some(wait) => sleep(wait).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 Some(settled) = self.flights.next() => self.settle(settled),
                 () = self.bell.rung() => {}
-                () = due => {}
+                () = until(wait) => {}
                 error = sender.on_detach() => {
                     tracing::debug!(client = %self.common.identity, %error, "link of deliveries ended");
                     return self.commit();
@@ -197,6 +201,8 @@ impl Deliveries {
         };
         let message = message::write(content, purpose);
         let (place, bytes) = ((delivery.queue, delivery.seq), content.size());
+        let now = self.common.config.hub.now();
+        let left = delivery.expiry.map(|at| at.since(now));
         let sending = sender.send_batchable(message);
         tokio::pin!(sending);
         let sent = loop {
@@ -213,6 +219,11 @@ impl Deliveries {
                     }
                 }
                 sent = &mut sending => break sent,
+                // Credit may come after its time to live has ended.
+                () = until(left) => {
+                    self.reading.inbox.expired(&delivery, &mut self.progress);
+                    return Ok(true);
+                }
             }
         };
         let now = self.common.config.hub.now();
