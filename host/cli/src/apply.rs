@@ -56,7 +56,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
             match args.json {
                 true => output::json(&wanted)?,
                 false => {
-                    let modules = wanted.modules.join(", ");
+                    let modules = match wanted.modules.is_empty() {
+                        true => "no modules".to_owned(),
+                        false => wanted.modules.join(", "),
+                    };
                     output::line(&format!("wanted of {}: {modules}", wanted.device))?;
                 }
             }
