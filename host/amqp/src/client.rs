@@ -126,11 +126,15 @@ impl ParentConnection {
         }
     }
 
-    /// Resolves when the connection is over, with the reason.
+    /// Resolves when the connection is over, or its one session, with the reason.
     pub async fn ended(&mut self) -> String {
-        match self.handle.on_close().await {
-            Ok(()) => "the parent closed the connection".to_owned(),
-            Err(error) => error.to_string(),
+        tokio::select! {
+            biased;
+            closed = self.handle.on_close() => match closed {
+                Ok(()) => "the parent closed the connection".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            () = self.tokens.0.closed() => "the parent takes no tokens any more".to_owned(),
         }
     }
 

@@ -35,7 +35,7 @@ use edge_identity::{Registry, Secret, Token, Watcher};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub use dial::{Address, BadParent, DialError, Dialer, Proxy, Transport, Trust};
 use status::Status;
@@ -296,6 +296,14 @@ pub(crate) fn back_off(failures: u32, first: Duration, longest: Duration) -> Dur
         .min(longest);
     let less = getrandom::u32().unwrap_or_default() % 256;
     wait - wait * less / 1024
+}
+
+/// Sleeps until a moment; without one, for ever.
+pub(crate) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

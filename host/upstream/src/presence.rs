@@ -31,11 +31,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{Signer, Upstream, back_off};
+use crate::{Signer, Upstream, back_off, until};
 
-/// An identity that is not let in is tried again after this, doubled with each time.
+/// An identity that is not let in, or whose links ended, is tried again after this, doubled with each time.
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(300);
+/// One that held for so long begins anew with the shortest wait.
+const HELD: Duration = Duration::from_secs(60);
+/// An answer about a twin comes by then.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The parent waits this long for a target that is on its way, and for its answer: a little less than callers of
 /// IoT Hub do.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -52,35 +56,40 @@ struct Wanted {
     properties: Map<String, Value>,
 }
 
-/// Serves an identity for as long as the connection holds.
+/// Serves an identity for as long as the connection holds; whoever owns the connection ends this with it.
 pub(crate) async fn serve(
     upstream: Arc<Upstream>,
     links: Links,
     identity: Identity,
     bell: Arc<Bell>,
 ) {
-    let mut refusals = 0;
+    let presence = Presence {
+        upstream,
+        links,
+        identity,
+    };
+    let (identity, status) = (&presence.identity, &presence.upstream.status);
+    let mut failures = 0;
     loop {
-        let presence = Presence {
-            upstream: upstream.clone(),
-            links: links.clone(),
-            identity: identity.clone(),
+        let begun = Instant::now();
+        let Err(fault) = presence.run(&bell).await;
+        failures = match begun.elapsed() {
+            held if held > HELD => 1,
+            _ => failures + 1,
         };
-        match presence.run(&bell).await {
-            Err(LinkFault::Lost(why)) => {
-                tracing::debug!(client = %identity, %why, "presence at the parent ended");
-                return;
+        match fault {
+            // Only its own links may be over: the parent ends them when it disables or replaces an identity.
+            LinkFault::Lost(why) => {
+                tracing::info!(client = %identity, %why, "an identity's links at the parent ended");
             }
-            Err(LinkFault::Refused(why)) => {
-                refusals += 1;
-                if refusals == 1 {
+            LinkFault::Refused(why) => {
+                if failures == 1 {
                     tracing::warn!(client = %identity, %why, "the parent does not let an identity in");
                 }
-                upstream.status.refused(&identity, Some(&why));
-                sleep(back_off(refusals, FIRST, LONGEST)).await;
+                status.refused(identity, Some(&why));
             }
-            Ok(never) => match never {},
         }
+        sleep(back_off(failures, FIRST, LONGEST)).await;
     }
 }
 
@@ -109,6 +118,7 @@ impl Presence {
         let mut calls = FuturesUnordered::<Answer>::new();
         loop {
             let has_room = calls.len() < CALLS;
+            let overdue = twin.deadline();
             tokio::select! {
                 event = twin.link.next() => twin.event(self, event?).await?,
                 () = bell.rung() => twin.report(self).await?,
@@ -118,6 +128,10 @@ impl Presence {
                 }
                 taken = message_of(&mut messages) => self.take(&mut messages, taken?).await?,
                 () = sleep_until(renew) => renew = self.prove().await?,
+                () = until(overdue) => {
+                    let seconds = PATIENCE.as_secs();
+                    return Err(LinkFault::Lost(format!("no answer about the twin in {seconds} s")));
+                }
             }
         }
     }
@@ -286,12 +300,18 @@ struct Twin {
     wanted: Option<Wanted>,
     /// What the parent has of what we report, once it was read.
     reported: Option<Map<String, Value>>,
-    /// The request that reads it.
-    reading: u64,
+    /// The request that reads it, until it is answered.
+    reading: Option<Asked>,
     /// The newest change that was told before it was read.
     early: u64,
     /// A report on its way, and what the parent has after it.
-    reporting: Option<(u64, Map<String, Value>)>,
+    reporting: Option<(Asked, Map<String, Value>)>,
+}
+
+/// A request about a twin on its way.
+struct Asked {
+    request: u64,
+    deadline: Instant,
 }
 
 impl Twin {
@@ -299,15 +319,36 @@ impl Twin {
         let mut link = TwinLink::attach(&presence.links, &presence.identity).await?;
         // Before it is read: what changes in between is told.
         link.ask(TwinRequest::Watch, " ").await?;
-        let reading = link.ask(TwinRequest::Get, " ").await?;
-        Ok(Self {
+        let mut twin = Self {
             link,
             wanted: None,
             reported: None,
-            reading,
+            reading: None,
             early: 0,
             reporting: None,
+        };
+        twin.reread().await?;
+        Ok(twin)
+    }
+
+    /// Asks for all of it.
+    async fn reread(&mut self) -> Result<(), LinkFault> {
+        self.reading = Some(self.ask(TwinRequest::Get, " ").await?);
+        Ok(())
+    }
+
+    async fn ask(&mut self, request: TwinRequest, body: &str) -> Result<Asked, LinkFault> {
+        Ok(Asked {
+            request: self.link.ask(request, body).await?,
+            deadline: Instant::now() + PATIENCE,
         })
+    }
+
+    /// When the first answer that is owed is overdue.
+    fn deadline(&self) -> Option<Instant> {
+        let reporting = self.reporting.as_ref().map(|(asked, _)| asked);
+        let asked = self.reading.iter().chain(reporting);
+        asked.map(|asked| asked.deadline).min()
     }
 
     async fn event(&mut self, presence: &Presence, event: TwinEvent) -> Result<(), LinkFault> {
@@ -319,23 +360,25 @@ impl Twin {
                 body,
             } => {
                 let is_good = (200..300).contains(&status);
-                if request == self.reading {
+                if self
+                    .reading
+                    .take_if(|asked| asked.request == request)
+                    .is_some()
+                {
                     if !is_good {
                         let why = format!("the parent does not give the twin: {status} {body}");
                         return Err(LinkFault::Refused(why));
                     }
                     return self.read(presence, &body).await;
                 }
-                if let Some((reporting, after)) = self.reporting.take() {
-                    if reporting != request {
-                        self.reporting = Some((reporting, after));
-                    } else if is_good {
+                let reporting = &mut self.reporting;
+                if let Some((_, after)) = reporting.take_if(|(asked, _)| asked.request == request) {
+                    if is_good {
                         self.reported = Some(after);
                         // What changed meanwhile.
                         return self.report(presence).await;
-                    } else {
-                        tracing::warn!(client = %presence.identity, status, %body, "the parent does not take what is reported");
                     }
+                    tracing::warn!(client = %presence.identity, status, %body, "the parent does not take what is reported");
                 } else if !is_good {
                     tracing::warn!(client = %presence.identity, status, %body, "the parent refuses a request about a twin");
                 }
@@ -360,9 +403,9 @@ impl Twin {
             self.adopt(presence, &reported);
         }
         if wanted.version < self.early {
-            self.reading = self.link.ask(TwinRequest::Get, " ").await?;
+            self.reread().await?;
         }
-        self.take(presence, wanted);
+        self.take(presence, wanted)?;
         self.reported = Some(reported);
         self.report(presence).await
     }
@@ -388,11 +431,21 @@ impl Twin {
         }
     }
 
-    fn take(&mut self, presence: &Presence, wanted: Wanted) {
-        if let Err(error) = presence.want(&wanted) {
-            tracing::warn!(client = %presence.identity, %error, "what the parent wants is not taken");
+    /// Puts in force what the parent wants. What has no room in the store is read again when the links are attached
+    /// anew.
+    fn take(&mut self, presence: &Presence, wanted: Wanted) -> Result<(), LinkFault> {
+        match presence.want(&wanted) {
+            Ok(()) => {}
+            Err(TwinError::NotStored(error)) => {
+                let why = format!("what the parent wants is not stored: {error}");
+                return Err(LinkFault::Lost(why));
+            }
+            Err(error) => {
+                tracing::warn!(client = %presence.identity, %error, "what the parent wants is not taken");
+            }
         }
         self.wanted = Some(wanted);
+        Ok(())
     }
 
     /// Takes a change of what is wanted.
@@ -413,13 +466,9 @@ impl Twin {
                 next
             }
             // Something was missed, or cannot be read: all of it is read anew.
-            _ => {
-                self.reading = self.link.ask(TwinRequest::Get, " ").await?;
-                return Ok(());
-            }
+            _ => return self.reread().await,
         };
-        self.take(presence, next);
-        Ok(())
+        self.take(presence, next)
     }
 
     /// Sends what we report and the parent has not.
@@ -443,8 +492,8 @@ impl Twin {
         let durable = hub.durable(hub.newest_lsn()).await;
         durable.map_err(|error| LinkFault::Lost(error.to_string()))?;
         let patch = Value::Object(patch).to_string();
-        let request = self.link.ask(TwinRequest::Report, &patch).await?;
-        self.reporting = Some((request, ours));
+        let asked = self.ask(TwinRequest::Report, &patch).await?;
+        self.reporting = Some((asked, ours));
         Ok(())
     }
 }

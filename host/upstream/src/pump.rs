@@ -11,11 +11,11 @@ use edge_hub::{DurableWaker, Hub, Inbox, Owner};
 use edge_store::{Commit, DeadReason, Delivery, QueueId, Seq, Visible};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::lane::{Lane, Verdict};
 use crate::status::Status;
-use crate::{Signer, back_off};
+use crate::{Signer, back_off, until};
 
 /// Messages, and their bytes, that are taken and not accepted.
 pub const WINDOW: usize = 8_192;
@@ -334,14 +334,6 @@ impl Pump {
             Ok(_) => Ok(()),
             Err(error) => Err(format!("the store failed: {error}")),
         }
-    }
-}
-
-/// Sleeps until a moment; without one, for ever.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -243,16 +243,16 @@ fn packet(id: Option<MessageId>, status: Option<(i32, Option<u64>)>, body: Strin
     }
 }
 
-/// A link that is no longer in its client's list when this is dropped.
-struct Listed<'a> {
-    common: &'a Common,
+/// A link in its client's list, until this is dropped.
+struct Listed {
+    common: Arc<Common>,
     name: Option<String>,
     channel: Channel,
 }
 
-impl Drop for Listed<'_> {
+impl Drop for Listed {
     fn drop(&mut self) {
-        forget(self.common, &self.channel);
+        forget(&self.common, &self.channel);
         let mut channels = self.common.twin.lock();
         let mine = &self.channel.answers;
         if channels
@@ -264,37 +264,48 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// Serves a link on which a client receives answers and changes.
-pub(super) async fn answers(
+/// Serves a link on which a client receives answers and changes. Requests find it from now on, and not only from
+/// when it is first served: a request may come as soon as its client knows that the link is attached.
+pub(super) fn answers(
     common: Arc<Common>,
-    mut sender: Sender,
+    sender: Sender,
     name: Option<String>,
-    mut ending: Ending,
-) {
+    ending: Ending,
+) -> impl Future<Output = ()> + Send {
     let bell = Arc::<Bell>::default();
-    let (answers, mut waiting) = mpsc::channel(ANSWERS);
+    let (answers, waiting) = mpsc::channel(ANSWERS);
     let channel = Channel {
         answers,
         changes: Arc::new(Changes {
             controls: Controls::new(bell.clone()),
             known: Mutex::default(),
         }),
-        bell: bell.clone(),
+        bell,
         asking: Arc::default(),
     };
     common.twin.lock().insert(name.clone(), channel.clone());
     let listed = Listed {
-        common: &common,
+        common,
         name,
         channel,
     };
+    serve_answers(listed, sender, waiting, ending)
+}
+
+async fn serve_answers(
+    listed: Listed,
+    mut sender: Sender,
+    mut waiting: mpsc::Receiver<(Lsn, Packet)>,
+    mut ending: Ending,
+) {
+    let (common, channel) = (&listed.common, &listed.channel);
     let serving = async {
         loop {
             let packets = tokio::select! {
                 biased;
                 answer = waiting.recv() => answer.into_iter().collect(),
-                () = bell.rung() => match listed.channel.asking.load(Ordering::SeqCst) {
-                    0 => changes(&common, &listed.channel),
+                () = channel.bell.rung() => match channel.asking.load(Ordering::SeqCst) {
+                    0 => changes(common, channel),
                     // It is rung again.
                     _ => continue,
                 },
