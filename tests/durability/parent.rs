@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -82,15 +84,9 @@ fn a_child_goes_on_when_its_parent_comes_back() {
 fn three_levels_hand_messages_on() {
     let mut root = parent();
     let middle = Parent::with(&root.adopt("middle"));
-    let leaf_settings = middle.adopt("leaf");
-    // What the middle speaks for, the root has to know by the same key.
-    let known = middle.daemon.json("identity show leaf --keys");
-    let key = known["secrets"]["primary_key"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no key in {known}"));
-    let add = root.daemon.edge("identity add leaf --key").arg(key);
+    let add = root.daemon.edge("identity add leaf --edge --behind middle");
     add.output("").code(0);
-    let leaf = Daemon::with(&leaf_settings);
+    let leaf = Daemon::with(&middle.adopt_told("leaf"));
     for n in 0..5 {
         leaf.send("$upstream", &n.to_string());
     }
@@ -115,9 +111,14 @@ struct Line {
 
 impl Line {
     fn new(name: &str) -> Self {
+        Self::with(name, |parent| parent.adopt("child1"))
+    }
+
+    /// The child has settings of its own.
+    fn with(name: &str, settings: impl FnOnce(&Parent) -> String) -> Self {
         let mut chance = Chance::new(name);
         let parent = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
-        let settings = parent.adopt("child1");
+        let settings = settings(&parent);
         let child = Daemon::with(&format!("{settings}{SETTINGS}"));
         child.apply(&chain::manifest(First::Running, 0));
         let (ledger, socket) = (child.dir().join("ledger"), child.socket());
@@ -264,14 +265,43 @@ isolated! {
         line.judge(20);
     }
 
+    /// Tokens that end while the link is down, and while it is up.
+    fn nothing_is_lost_when_tokens_end_during_an_outage() {
+        let line = Line::with("tokens", |parent| {
+            let settings = parent.adopt("child1");
+            format!("{settings}upstream.token-life = \"4s\"\n")
+        });
+        line.load().more(200);
+        std::thread::sleep(Duration::from_secs(5));
+        sh("ip link set lo down");
+        line.load().more(200);
+        std::thread::sleep(Duration::from_secs(7));
+        sh("ip link set lo up");
+        line.load().more(200);
+        std::thread::sleep(Duration::from_secs(5));
+        line.judge(2);
+    }
+
+    /// A satellite's round trip, 2.5 s: messages flow, and nothing is lost when it is cut.
+    fn messages_flow_over_a_link_with_a_long_round_trip() {
+        let far = Far::new(Duration::from_millis(1_250));
+        let mut line = Line::with("far", |parent| {
+            far.to(parent.port());
+            parent.adopt_at("child1", far.port)
+        });
+        line.load().more(300);
+        line.child.eventually("messages get through", |child| accepted(child) >= 300);
+        far.cut();
+        line.load().more(300);
+        line.kill_child();
+        // A dozen round trips until anything is sent.
+        line.child.eventually("messages get through again", |child| accepted(child) > 0);
+        line.judge(4);
+    }
+
     /// One packet of six, each way: messages flow all the same.
     fn messages_flow_over_a_link_that_loses_some_packets() {
         let line = Line::new("some-loss");
-        let accepted = |child: &Daemon| {
-            let (_, device) = child.call("GET", "/v1/device", "");
-            let device: serde_json::Value = serde_json::from_str(&device).unwrap();
-            device["upstream"]["accepted"].as_u64().unwrap()
-        };
         lose(line.parent.port(), "0.16");
         let before = accepted(&line.child);
         line.load().more(300);
@@ -325,6 +355,84 @@ isolated! {
         assert_eq!(connections(1883), CLIENTS);
         drop(clients);
     }
+}
+
+/// Messages that the parent has accepted of a child since its start.
+fn accepted(child: &Daemon) -> u64 {
+    let (_, device) = child.call("GET", "/v1/device", "");
+    let device: serde_json::Value = serde_json::from_str(&device).unwrap();
+    device["upstream"]["accepted"].as_u64().unwrap()
+}
+
+/// A place on the way that takes its time: what comes in goes out that much later, each way.
+struct Far {
+    port: u16,
+    target: Arc<AtomicU16>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Far {
+    fn new(delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = Self {
+            port: listener.local_addr().unwrap().port(),
+            target: Arc::default(),
+            open: Arc::default(),
+        };
+        let (target, open) = (far.target.clone(), far.open.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let to = target.load(Ordering::SeqCst);
+                // Nobody there: the client sees its connection end.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
+                    continue;
+                };
+                let ends = [client, server];
+                let again = ends.each_ref().map(|end| end.try_clone().unwrap());
+                open.lock().unwrap().extend(again);
+                let [client, server] = ends.each_ref().map(|end| end.try_clone().unwrap());
+                later(client, server, delay);
+                let [client, server] = ends;
+                later(server, client, delay);
+            }
+        });
+        far
+    }
+
+    fn to(&self, port: u16) {
+        self.target.store(port, Ordering::SeqCst);
+    }
+
+    /// Ends all connections.
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Copies, each piece when its time has come.
+fn later(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (pieces, waiting) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(length) = from.read(&mut piece) {
+            let due = Instant::now() + delay;
+            // The other half has ended.
+            if length == 0 || pieces.send((due, piece[..length].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, piece) in waiting {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&piece).is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
 }
 
 /// Connects a plain MQTT device and has it publish one message; the connection stays open.

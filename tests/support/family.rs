@@ -43,9 +43,25 @@ impl Parent {
         format!("{settings}upstream.transport = \"websocket\"\nupstream.proxy = \"{proxy}\"\n")
     }
 
-    fn adopt_at(&self, name: &str, port: u16) -> String {
+    /// The same for a child that reaches it at another port: through something on the way.
+    pub fn adopt_at(&self, name: &str, port: u16) -> String {
         let added = self.daemon.edge("identity add --edge").arg(name).output("");
-        let connection_string = added.code(0).out;
+        self.child(name, port, &added.code(0).out)
+    }
+
+    /// The settings of a child that its grandparent has registered behind this one.
+    pub fn adopt_told(&self, name: &str) -> String {
+        self.daemon.eventually("the child is told of", |daemon| {
+            let list = daemon.json("identity list");
+            let list = list.as_array().unwrap();
+            list.iter().any(|known| known["identity"] == name)
+        });
+        let known = self.daemon.json(&format!("identity show {name} --keys"));
+        let connection_string = known["secrets"]["connection_string"].as_str();
+        self.child(name, self.port, connection_string.unwrap())
+    }
+
+    fn child(&self, name: &str, port: u16, connection_string: &str) -> String {
         let dir = self.daemon.dir();
         let (secret, bundle) = (dir.join(name), dir.join("bundle.pem"));
         fs::write(&secret, connection_string).unwrap();

@@ -62,6 +62,178 @@ fn twins_go_both_ways_and_what_passed_while_the_link_was_cut_is_made_good() {
         .eventually("the agent's report is there", |parent| {
             reported(parent, "child1/$edgeAgent")["schemaVersion"].is_string()
         });
+    // And the hub's.
+    parent
+        .daemon
+        .eventually("the hub's report is there", |parent| {
+            reported(parent, "child1/$edgeHub")["lastDesiredStatus"]["code"] == 200
+        });
+    // Who is connected to the parent says its own.
+    parent
+        .daemon
+        .eventually("the child is connected", |parent| {
+            reported(parent, "$edgeHub")["clients"]["child1"]["status"] == "Connected"
+        });
+}
+
+/// Identities that a daemon knows, and whether they may connect.
+fn known(daemon: &Daemon) -> Vec<(String, String)> {
+    let list = daemon.json("identity list");
+    let list = list.as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    list.map(|known| (text(&known["identity"]), text(&known["status"])))
+        .collect()
+}
+
+fn may_connect(daemon: &Daemon, name: &str) -> Option<bool> {
+    let known = known(daemon).into_iter().find(|(known, _)| known == name);
+    known.map(|(_, status)| status == "enabled")
+}
+
+#[test]
+fn a_gateway_is_told_who_is_behind_it_and_of_every_change() {
+    let (parent, mut child) = family();
+    let thumbprint = "A9993E364706816ABA3E25717850C26C9CD0D89D";
+    for words in [
+        "leaf1 --behind child1".to_owned(),
+        format!("leaf2 --behind child1 --thumbprint {thumbprint}"),
+        "leaf3".to_owned(),
+    ] {
+        let add = parent.daemon.edge(&format!("identity add {words}"));
+        add.output("").code(0);
+    }
+    child.eventually("it knows who is behind it", |child| {
+        ["leaf1", "leaf2"].map(|leaf| may_connect(child, leaf)) == [Some(true); 2]
+    });
+    assert_eq!(may_connect(&child, "leaf3"), None);
+    let keys = |daemon: &Daemon| {
+        daemon.json("identity show leaf1 --keys")["secrets"]["primary_key"].clone()
+    };
+    assert_eq!(keys(&child), keys(&parent.daemon));
+    // The gateway speaks for both: by the key of one, and by its own for the one with a certificate.
+    for leaf in ["leaf1", "leaf2"] {
+        let send = format!("send --device {leaf} --body hello");
+        parent.daemon.edge(&send).output("").code(0);
+        child.eventually("the message came down", |child| {
+            child.depth(&format!("$device/{leaf}")) == 1
+        });
+    }
+    // What the parent registered is changed there.
+    let disable = child.edge("identity disable leaf1").output("");
+    disable.code(2).says("change it there");
+    parent
+        .daemon
+        .edge("identity disable leaf1")
+        .output("")
+        .code(0);
+    child.eventually("it is kept out", |child| {
+        may_connect(child, "leaf1") == Some(false)
+    });
+    let moved = parent.daemon.edge("identity move leaf2 --nowhere");
+    moved.output("").code(0);
+    child.eventually("it is behind another one", |child| {
+        may_connect(child, "leaf2").is_none()
+    });
+    // Offline it is known, and what changed meanwhile is found.
+    child.kill();
+    let moved = parent.daemon.edge("identity move leaf3 --behind child1");
+    moved.output("").code(0);
+    parent
+        .daemon
+        .edge("identity remove leaf1")
+        .output("")
+        .code(0);
+    child.again();
+    child.eventually("it is told of both", |child| {
+        ["leaf1", "leaf3"].map(|leaf| may_connect(child, leaf)) == [None, Some(true)]
+    });
+}
+
+#[test]
+fn three_levels_share_identities_twins_deployments_and_methods() {
+    let root = Parent::with("");
+    let middle = Parent::with(&root.adopt("middle"));
+    let add = "identity add leaf --edge --behind middle";
+    root.daemon.edge(add).output("").code(0);
+    let leaf = Daemon::with(&middle.adopt_told("leaf"));
+    root.daemon
+        .edge(r#"twin set leaf {"x":1}"#)
+        .output("")
+        .code(0);
+    leaf.eventually("what the root wants came down", |leaf| {
+        desired(leaf, "leaf") == json!({"x": 1})
+    });
+    let manifest = Manifest::new()
+        .module("sensor", "counter", json!({"grants": {"state": true}}))
+        .env("sensor", "name", "sensor")
+        .env("sensor", "sender", "")
+        .env("sensor", "number", "n");
+    let path = deploy_here(&leaf, &manifest, "sensor");
+    let apply = root.daemon.edge("apply --device leaf").arg(&path);
+    apply.output("").code(0);
+    leaf.becomes("sensor", "running");
+    root.daemon
+        .eventually("the module's state came up", |root| {
+            reported(root, "leaf/$edgeAgent")["modules"]["sensor"]["runtimeStatus"] == "running"
+        });
+    root.daemon.eventually("the agent answers", |root| {
+        let ping = root.edge("method leaf/$edgeAgent ping {} --json");
+        let answer = ping.output("").out;
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        answer["status"] == 200
+    });
+    root.daemon
+        .edge("send --device leaf --body hello")
+        .output("")
+        .code(0);
+    leaf.eventually("the message came down", |leaf| {
+        leaf.depth("$device/leaf") == 1
+    });
+}
+
+/// A manifest whose module's file is found wherever it is applied.
+fn deploy_here(daemon: &Daemon, manifest: &Manifest, module: &str) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(manifest.write(daemon.dir())).unwrap();
+    let mut text: Value = serde_json::from_str(&text).unwrap();
+    let at = daemon.dir().join(format!("{module}.wasm"));
+    let agent = &mut text["modulesContent"]["$edgeAgent"]["properties.desired"];
+    agent["modules"][module]["settings"]["image"] = format!("file:{}", at.display()).into();
+    let path = daemon.dir().join("from-above.json");
+    std::fs::write(&path, text.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn an_identity_that_the_parent_kept_out_comes_back_without_a_new_connection() {
+    let (parent, child) = family();
+    let set = |text: &str| {
+        let set = format!("twin set child1 {text}");
+        parent.daemon.edge(&set).output("").code(0);
+    };
+    set(r#"{"n":1}"#);
+    child.eventually("it came down", |child| desired(child, "child1")["n"] == 1);
+    let edge = |words: &str| parent.daemon.edge(words).output("").code(0);
+    edge("identity disable child1");
+    let upstream = |child: &Daemon| -> Value {
+        let device = child.call("GET", "/v1/device", "").1;
+        serde_json::from_str::<Value>(&device).unwrap()["upstream"].clone()
+    };
+    child.eventually("it is told why", |child| {
+        upstream(child)["refused"]["child1"].is_string()
+    });
+    set(r#"{"n":2}"#);
+    edge("identity enable child1");
+    child.eventually("what was wanted meanwhile came down", |child| {
+        desired(child, "child1")["n"] == 2
+    });
+    child.eventually("nobody is refused any more", |child| {
+        upstream(child)["refused"] == json!({})
+    });
+    let upstream = upstream(&child);
+    assert_eq!(upstream["connections"], 1, "{upstream}");
+    let days = upstream["days"].as_object().unwrap();
+    let bytes: u64 = days.values().map(|day| day["down"].as_u64().unwrap()).sum();
+    assert!(bytes > 1_000, "{upstream}");
 }
 
 #[test]
@@ -74,15 +246,7 @@ fn a_parent_deploys_calls_and_sends() {
         .env("sensor", "number", "n")
         .route("up", "FROM /messages/* INTO $upstream")
         .twin("sensor", json!({"threshold": 25}));
-    let mut text: Value =
-        serde_json::from_str(&std::fs::read_to_string(manifest.write(child.dir())).unwrap())
-            .unwrap();
-    // The child finds its file wherever its parent read the manifest.
-    let at = child.dir().join("sensor.wasm");
-    let agent = &mut text["modulesContent"]["$edgeAgent"]["properties.desired"];
-    agent["modules"]["sensor"]["settings"]["image"] = format!("file:{}", at.display()).into();
-    let path = child.dir().join("for-child.json");
-    std::fs::write(&path, text.to_string()).unwrap();
+    let path = deploy_here(&child, &manifest, "sensor");
     let apply = parent.daemon.edge("apply --device child1").arg(&path);
     apply.output("").code(0);
     child.becomes("sensor", "running");
@@ -120,7 +284,8 @@ fn a_parent_deploys_calls_and_sends() {
     child.eventually("what was applied here counts", |child| {
         child.module("sensor").is_null()
     });
-    std::fs::write(&path, text.to_string().replace("\"1.0\"", "\"1.1\"")).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"1.0\"", "\"1.1\"")).unwrap();
     let apply = parent.daemon.edge("apply --device child1").arg(&path);
     apply.output("").code(0);
     child.becomes("sensor", "running");

@@ -6,6 +6,7 @@
 //!   /devices/{d}/messages/devicebound                 messages to a device
 //!   /devices/{d}[/modules/{m}]/twin                   requests and answers about a twin
 //!   /devices/{d}[/modules/{m}]/methods/devicebound    calls and answers
+//!   /devices/{d}/scope                                identities behind a gateway; ours, IoT Hub has no such address
 //! ```
 //!
 //! Some clients write whole URIs (`amqps://{hub}/devices/…`) or begin without a slash, and letter case differs;
@@ -30,6 +31,8 @@ pub enum Address {
     Twin(Identity),
     /// Direct methods.
     Methods(Identity),
+    /// Who is behind a gateway.
+    Scope(DeviceId),
 }
 
 /// An address that means nothing here.
@@ -38,7 +41,7 @@ pub enum UnknownAddress {
     /// None of the forms.
     #[error(
         "address {0:?}: expected $cbs or /devices/{{device}}[/modules/{{module}}]/ and messages/events, \
-         messages/devicebound, twin or methods/devicebound"
+         messages/devicebound, twin, methods/devicebound or scope"
     )]
     Form(String),
     /// An id in it is none.
@@ -87,6 +90,7 @@ impl Address {
         }
         match (identity, second) {
             (identity, None) if is(first, "twin") => Ok(Self::Twin(identity)),
+            (Identity::Device(device), None) if is(first, "scope") => Ok(Self::Scope(device)),
             (identity, Some(_)) if is(first, "messages") && is(second, "events") => {
                 Ok(Self::Events(identity))
             }
@@ -106,7 +110,9 @@ impl Address {
     pub fn identity(&self) -> Option<Identity> {
         match self {
             Self::Cbs => None,
-            Self::DeviceBound(device) => Some(Identity::Device(device.clone())),
+            Self::DeviceBound(device) | Self::Scope(device) => {
+                Some(Identity::Device(device.clone()))
+            }
             Self::Events(identity) | Self::Twin(identity) | Self::Methods(identity) => {
                 Some(identity.clone())
             }
@@ -135,6 +141,7 @@ impl fmt::Display for Address {
                 whose(f, identity)?;
                 f.write_str("/methods/devicebound")
             }
+            Self::Scope(device) => write!(f, "/devices/{device}/scope"),
         }
     }
 }
@@ -180,6 +187,7 @@ mod tests {
             Address::Twin(module("d", "$edgeHub")),
             Address::Methods(Identity::Device(device("d"))),
             Address::Methods(module("d", "m")),
+            Address::Scope(device("d")),
         ];
         for address in all {
             assert_eq!(Address::parse(&address.to_string()), Ok(address));
@@ -217,6 +225,7 @@ mod tests {
             "/devices/d/modules/m",
             "/devices/d/modules/m/messages/devicebound",
             "/devices/d/twin/x",
+            "/devices/d/modules/m/scope",
             "/things/d/twin",
         ] {
             let error = Address::parse(bad).expect_err(bad);

@@ -7,6 +7,8 @@
 //! Called by `host/upstream`, which decides what is sent and when. Whoever drops a [`ParentConnection`] cuts it.
 
 mod methods;
+mod scope;
+mod sessions;
 mod twin;
 
 use std::collections::HashMap;
@@ -15,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_core::Identity;
+use fe2o3_amqp::Connection;
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::link::{CreditMode, Receiver, ReceiverAttachError, Sender, SenderAttachError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
-use fe2o3_amqp::{Connection, Session};
 use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp_types::messaging::{
     AmqpValue, ApplicationProperties, Body, Message, MessageId, Properties, Target,
@@ -27,14 +29,18 @@ use fe2o3_amqp_types::messaging::{
 use fe2o3_amqp_types::primitives::{SimpleValue, Symbol, Value};
 use percent_encoding::utf8_percent_encode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use crate::Address;
+use sessions::Sessions;
+
 use crate::guard::{Guard, Switch, Traffic};
 use crate::message;
+use crate::{Address, OFFERS_SCOPE};
 
 pub use methods::{MethodLink, ParentCall};
+pub use scope::ScopeLink;
+pub use sessions::Turn;
 pub use twin::{TwinEvent, TwinLink, TwinRequest};
 
 /// Bytes of a frame that we take.
@@ -64,7 +70,7 @@ pub enum LinkFault {
 #[derive(Debug)]
 pub struct ParentConnection {
     handle: ConnectionHandle<()>,
-    session: Arc<Mutex<SessionHandle<()>>>,
+    sessions: Arc<Sessions>,
     tokens: Tokens,
     switch: Arc<Switch>,
 }
@@ -102,17 +108,13 @@ impl ParentConnection {
             .open_with_stream(stream)
             .await
             .map_err(|error| lost(format!("the parent does not open a connection: {error}")))?;
-        let begun = Session::builder()
-            .incoming_window(2_048)
-            .outgoing_window(2_048)
-            .begin(&mut handle)
-            .await;
+        let begun = sessions::begin(&mut handle).await;
         let mut session =
             begun.map_err(|error| lost(format!("the parent begins no session: {error}")))?;
         let tokens = Tokens::attach(&mut session).await?;
         Ok(Self {
             handle,
-            session: Arc::new(Mutex::new(session)),
+            sessions: Arc::new(Sessions::new(session)),
             tokens,
             switch,
         })
@@ -121,13 +123,15 @@ impl ParentConnection {
     /// Where tokens are put, and links attached.
     pub fn links(&self) -> Links {
         Links {
-            session: self.session.clone(),
+            sessions: self.sessions.clone(),
             tokens: self.tokens.clone(),
         }
     }
 
-    /// Resolves when the connection is over, or its one session, with the reason.
+    /// Resolves when the connection is over, or the session of its tokens, with the reason. Begins the other
+    /// sessions meanwhile.
     pub async fn ended(&mut self) -> String {
+        self.sessions.begin_others(&mut self.handle).await;
         tokio::select! {
             biased;
             closed = self.handle.on_close() => match closed {
@@ -148,8 +152,15 @@ impl ParentConnection {
 /// What identities do on a connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Links {
-    session: Arc<Mutex<SessionHandle<()>>>,
+    sessions: Arc<Sessions>,
     tokens: Tokens,
+}
+
+/// What a parent offers to whoever it let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// It tells who is behind a gateway.
+    pub scope: bool,
 }
 
 impl Links {
@@ -162,7 +173,7 @@ impl Links {
         hub: &str,
         identity: &Identity,
         token: &str,
-    ) -> Result<(), LinkFault> {
+    ) -> Result<Offer, LinkFault> {
         self.tokens.put(hub, identity, token).await
     }
 
@@ -170,22 +181,29 @@ impl Links {
     ///
     /// # Errors
     /// The parent refuses it, or is gone.
-    pub async fn sender(&self, address: &Address, name: Option<&str>) -> Result<Sender, LinkFault> {
+    pub async fn sender(
+        &self,
+        address: &Address,
+        name: Option<&str>,
+        turn: Turn,
+    ) -> Result<Sender, LinkFault> {
         let attaching = async {
-            let mut session = self.session.lock().await;
-            Sender::builder()
-                .name(link_name(address, "sends", name))
-                .target(address.to_string())
-                .properties(fields(name))
-                .attach(&mut session)
-                .await
-                .map_err(|error| {
-                    let is_over = matches!(
-                        error,
-                        SenderAttachError::SessionStopped(_) | SenderAttachError::SessionNotMapped
-                    );
-                    fault(address, is_over, &error)
-                })
+            let mut why = NO_SESSION.to_owned();
+            while let Some(mut taken) = self.sessions.next(turn).await {
+                use SenderAttachError::{SessionNotMapped, SessionStopped};
+                let builder = Sender::builder()
+                    .name(link_name(address, "sends", name))
+                    .target(address.to_string())
+                    .properties(fields(name));
+                match builder.attach(&mut taken.session).await {
+                    Ok(link) => return Ok(link),
+                    Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
+                        why = taken.is_over(&error);
+                    }
+                    Err(error) => return Err(refused(address, &error)),
+                }
+            }
+            Err(LinkFault::Lost(format!("{address}: {why}")))
         };
         answered(attaching, &format!("{address} is not attached")).await
     }
@@ -201,28 +219,36 @@ impl Links {
         credit: u32,
     ) -> Result<Receiver, LinkFault> {
         let attaching = async {
-            let mut session = self.session.lock().await;
-            Receiver::builder()
-                .name(link_name(address, "receives", name))
-                .source(address.to_string())
-                .target(Target::default())
-                .properties(fields(name))
-                .sender_settle_mode(SenderSettleMode::Mixed)
-                .receiver_settle_mode(ReceiverSettleMode::First)
-                .credit_mode(CreditMode::Auto(credit))
-                .attach(&mut session)
-                .await
-                .map_err(|error| {
-                    let is_over = matches!(
-                        error,
-                        ReceiverAttachError::SessionStopped(_)
-                            | ReceiverAttachError::SessionNotMapped
-                    );
-                    fault(address, is_over, &error)
-                })
+            let mut why = NO_SESSION.to_owned();
+            while let Some(mut taken) = self.sessions.next(Turn::Later).await {
+                use ReceiverAttachError::{SessionNotMapped, SessionStopped};
+                let builder = Receiver::builder()
+                    .name(link_name(address, "receives", name))
+                    .source(address.to_string())
+                    .target(Target::default())
+                    .properties(fields(name))
+                    .sender_settle_mode(SenderSettleMode::Mixed)
+                    .receiver_settle_mode(ReceiverSettleMode::First)
+                    .credit_mode(CreditMode::Auto(credit));
+                match builder.attach(&mut taken.session).await {
+                    Ok(link) => return Ok(link),
+                    Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
+                        why = taken.is_over(&error);
+                    }
+                    Err(error) => return Err(refused(address, &error)),
+                }
+            }
+            Err(LinkFault::Lost(format!("{address}: {why}")))
         };
         answered(attaching, &format!("{address} is not attached")).await
     }
+}
+
+const NO_SESSION: &str = "the parent keeps no session";
+
+/// A link that this identity may not have: sessions that are over are passed by before.
+fn refused(address: &Address, why: &dyn std::error::Error) -> LinkFault {
+    LinkFault::Refused(format!("{address}: {why}"))
 }
 
 /// Waits for an answer of the parent's; one that never comes ends the connection.
@@ -236,15 +262,6 @@ async fn answered<T>(
             "{what} in {} s",
             PATIENCE.as_secs()
         ))),
-    }
-}
-
-/// What a failed attach means: a session that is over takes all with it, a refusal one identity.
-fn fault(address: &Address, session_is_over: bool, error: &dyn std::error::Error) -> LinkFault {
-    let why = format!("{address}: {error}");
-    match session_is_over {
-        true => LinkFault::Lost(why),
-        false => LinkFault::Refused(why),
     }
 }
 
@@ -275,7 +292,7 @@ struct Tokens(mpsc::Sender<Put>);
 struct Put {
     audience: String,
     token: String,
-    answer: oneshot::Sender<Result<(), LinkFault>>,
+    answer: oneshot::Sender<Result<Offer, LinkFault>>,
 }
 
 impl Tokens {
@@ -298,7 +315,7 @@ impl Tokens {
         Ok(Self(puts))
     }
 
-    async fn put(&self, hub: &str, identity: &Identity, token: &str) -> Result<(), LinkFault> {
+    async fn put(&self, hub: &str, identity: &Identity, token: &str) -> Result<Offer, LinkFault> {
         let (answer, answered) = oneshot::channel();
         let path = match identity {
             Identity::Device(device) => format!("{hub}/devices/{device}"),
@@ -380,14 +397,17 @@ fn token_message(id: &str, put: &Put) -> Message<AmqpValue<Value>> {
     }
 }
 
-fn verdict(properties: Option<ApplicationProperties>) -> Result<(), LinkFault> {
+fn verdict(properties: Option<ApplicationProperties>) -> Result<Offer, LinkFault> {
     let properties = properties.unwrap_or_default();
     let status = match properties.0.get("status-code") {
         Some(SimpleValue::Int(status)) => *status,
         _ => 0,
     };
     if (200..300).contains(&status) {
-        return Ok(());
+        let offers = |word| properties.0.get(word) == Some(&SimpleValue::Bool(true));
+        return Ok(Offer {
+            scope: offers(OFFERS_SCOPE),
+        });
     }
     let why = match properties.0.get("status-description") {
         Some(SimpleValue::String(why)) => why.as_str(),

@@ -29,6 +29,7 @@ mod connection;
 mod deliveries;
 mod methods;
 mod sasl;
+mod scope;
 mod telemetry;
 mod twin;
 

@@ -21,6 +21,9 @@ mod guard;
 mod head;
 pub mod message;
 
+/// In answers to tokens: there is a link that tells who is behind a gateway ([`Address::Scope`]).
+const OFFERS_SCOPE: &str = "edge-scope";
+
 pub use address::{Address, UnknownAddress};
 pub use guard::Traffic;
 pub use head::{AmqpHead, AmqpStatus, Limits};

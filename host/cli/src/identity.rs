@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use edge_daemon::types::{
-    AddIdentity, Hidden, IdentityAuth, IdentityInfo, IdentityStatus, WhichKey,
+    AddIdentity, ChangeIdentity, Hidden, IdentityAuth, IdentityInfo, IdentityStatus, WhichKey,
 };
 
 use crate::exit::Exit;
@@ -38,6 +38,8 @@ enum Command {
     Disable(One),
     /// Let it in again.
     Enable(One),
+    /// Say which gateway below this device a device is behind: the gateway is told of it, and lets it in.
+    Move(Move),
     /// Remove it; a device takes its modules along.
     Remove(One),
     /// Print the environment in which a process on this machine acts as a module of this device, as
@@ -97,6 +99,21 @@ struct Add {
     /// It is a device with this program, which may make identities of its own modules here.
     #[arg(long)]
     edge: bool,
+    /// It is a device behind this gateway below this device: the gateway is told of it, and lets it in.
+    #[arg(long, value_name = "GATEWAY")]
+    behind: Option<String>,
+}
+
+#[derive(clap::Args, Debug)]
+struct Move {
+    #[command(flatten)]
+    one: One,
+    /// The gateway.
+    #[arg(long, required_unless_present = "nowhere", conflicts_with = "nowhere")]
+    behind: Option<String>,
+    /// It is behind none.
+    #[arg(long)]
+    nowhere: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -130,6 +147,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
             let request = AddIdentity {
                 identity: args.one.identity.clone(),
                 auth: auth(&args).map_err(Exit::usage)?,
+                parent: args.behind.clone(),
             };
             if args.edge && request.identity.contains('/') {
                 let why =
@@ -147,6 +165,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
                     let module = AddIdentity {
                         identity: format!("{}/{module}", request.identity),
                         auth: IdentityAuth::default(),
+                        parent: None,
                     };
                     client.add_identity(&module).await?;
                 }
@@ -167,8 +186,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
                 .run(async |client| Ok(client.rotate_keys(identity, which).await?))?;
             granted(&args.one, &rotated)?;
         }
-        Command::Disable(args) => set_status(&args, IdentityStatus::Disabled)?,
-        Command::Enable(args) => set_status(&args, IdentityStatus::Enabled)?,
+        Command::Disable(args) => change(&args, &status(IdentityStatus::Disabled))?,
+        Command::Enable(args) => change(&args, &status(IdentityStatus::Enabled))?,
+        Command::Move(args) => {
+            let parent = Some(args.behind.unwrap_or_default());
+            let moved = ChangeIdentity {
+                parent,
+                ..ChangeIdentity::default()
+            };
+            change(&args.one, &moved)?;
+        }
         Command::Remove(args) => {
             let removed = args
                 .target
@@ -190,7 +217,7 @@ fn list(args: &List) -> Result<(), Exit> {
     if args.json {
         return output::json(&identities);
     }
-    let mut table = Table::new(&["IDENTITY", "STATUS", "AUTH", "CHANGED", "PARENT"]);
+    let mut table = Table::new(&["IDENTITY", "STATUS", "AUTH", "CHANGED", "BEHIND"]);
     for identity in &identities {
         let parent = identity.parent.as_deref().unwrap_or("-");
         table.row([
@@ -214,7 +241,10 @@ fn show(identity: &IdentityInfo) -> Result<(), Exit> {
     pair("changed", &identity.changed)?;
     pair("version", &identity.version.to_string())?;
     if let Some(parent) = &identity.parent {
-        pair("parent", parent)?;
+        pair("behind", parent)?;
+    }
+    if identity.from_parent {
+        pair("registered", "at the parent")?;
     }
     for thumbprint in &identity.thumbprints {
         pair("thumbprint", thumbprint)?;
@@ -241,10 +271,17 @@ fn granted(args: &One, identity: &IdentityInfo) -> Result<(), Exit> {
     }
 }
 
-fn set_status(args: &One, status: IdentityStatus) -> Result<(), Exit> {
+fn status(status: IdentityStatus) -> ChangeIdentity {
+    ChangeIdentity {
+        status: Some(status),
+        ..ChangeIdentity::default()
+    }
+}
+
+fn change(args: &One, change: &ChangeIdentity) -> Result<(), Exit> {
     let changed = args
         .target
-        .run(async |client| Ok(client.set_identity_status(&args.identity, status).await?))?;
+        .run(async |client| Ok(client.change_identity(&args.identity, change).await?))?;
     match args.json {
         true => output::json(&changed),
         false => Ok(()),

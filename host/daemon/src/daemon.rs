@@ -254,6 +254,13 @@ pub async fn run(
     parts.spawn({
         let device = device.clone();
         async move {
+            device.report_hub().await;
+            "the report of the hub"
+        }
+    });
+    parts.spawn({
+        let device = device.clone();
+        async move {
             device.agent_ended().await;
             "the agent"
         }

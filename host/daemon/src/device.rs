@@ -22,6 +22,7 @@ mod children;
 mod components;
 mod containers;
 mod gate;
+mod hub_reported;
 mod identities;
 mod images;
 mod letters;

@@ -312,6 +312,8 @@ pub struct UpstreamSettings {
     pub proxy: Option<edge_upstream::Proxy>,
     /// The CAs that its certificate leads to: PEM files; none: whom this machine trusts.
     pub trusted: Vec<PathBuf>,
+    /// How long a token for it holds; renewed after three quarters of it.
+    pub token_life: TokenLife,
     /// Whether deployments of the parent's are put in force.
     pub deployments: ParentDeployments,
     /// What a device without a parent does with messages for it.
@@ -320,6 +322,17 @@ pub struct UpstreamSettings {
     pub folder: Option<PathBuf>,
     /// Days of which they are kept.
     pub keep_days: KeepDays,
+}
+
+/// How long a token for the parent holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenLife(pub Duration);
+
+impl Default for TokenLife {
+    /// As the SDKs have it.
+    fn default() -> Self {
+        Self(Duration::from_secs(3_600))
+    }
 }
 
 /// Days of which files of messages are kept.

@@ -130,13 +130,36 @@ pub struct ClientMeter {
     pub connects: Count,
     /// Those of them that ended.
     pub disconnects: Count,
+    /// When the newest began and ended, in nanoseconds since 1970; zero: never.
+    began: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl ClientMeter {
     /// Its connection has ended.
-    pub fn disconnected(&self) {
+    pub fn disconnected(&self, now: Timestamp) {
+        self.ended.store(now.0, Relaxed);
         self.disconnects.add(1);
     }
+
+    /// Whether it is connected.
+    pub fn is_connected(&self) -> bool {
+        self.connects.get() > self.disconnects.get()
+    }
+
+    /// When its newest connection began.
+    pub fn began(&self) -> Option<Timestamp> {
+        time(&self.began)
+    }
+
+    /// When a connection of its ended last.
+    pub fn ended(&self) -> Option<Timestamp> {
+        time(&self.ended)
+    }
+}
+
+fn time(nanos: &AtomicU64) -> Option<Timestamp> {
+    Some(Timestamp(nanos.load(Relaxed))).filter(|at| at.0 > 0)
 }
 
 /// All of it.
@@ -171,8 +194,9 @@ impl Default for Meters {
 
 impl Meters {
     /// A client was let in. What is returned is to be told when it has gone.
-    pub fn client_connected(&self, client: Option<&Identity>) -> Arc<ClientMeter> {
+    pub fn client_connected(&self, client: Option<&Identity>, now: Timestamp) -> Arc<ClientMeter> {
         let meter = self.clients.get(&client.cloned());
+        meter.began.store(now.0, Relaxed);
         meter.connects.add(1);
         meter
     }

@@ -4,7 +4,7 @@
 //!   key     device            a device
 //!           device NUL module a module; ids have no NUL
 //!   value   {"format":1,"generation":"637…","created":<ns>,"changed":<ns>,"version":1,
-//!            "status":"enabled","parent":"…",
+//!            "status":"enabled","parent":"…","from_parent":true,
 //!            "auth":{"sas":{"primary":"<base64>","secondary":"<base64>"}}
 //!                 | {"thumbprints":{"primary":"<hex>","secondary":"<hex>"}} | "authority"}
 //! ```
@@ -38,6 +38,8 @@ pub struct Entry {
     pub version: u64,
     /// The gateway that a device is a child of; modules have none.
     pub parent: Option<DeviceId>,
+    /// It was taken over from the parent's registry, and is changed there.
+    pub from_parent: bool,
 }
 
 /// How an identity proves who it is.

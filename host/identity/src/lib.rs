@@ -7,6 +7,7 @@
 //! ```text
 //!   Table::Identities ──► Registry ── authenticate(identity, credential, now) ──► Permit │ Denied
 //!                            │  └──── changed ──► Watcher: heads check their connections again
+//!                            ├─ ScopeTeller ─► gateway below ─► its Registry::adopt
 //!                            │
 //!   root ─► edge CA ─► server certificate          Authority: own CA, or files that were given
 //!                 └──► modules' certificates          │
@@ -26,6 +27,7 @@ mod entry;
 mod environment;
 mod peer;
 mod registry;
+mod scope;
 mod secret;
 mod thumbprint;
 mod token;
@@ -43,6 +45,7 @@ pub use environment::{
 };
 pub use peer::{Peer, PeerAddress};
 pub use registry::{DamagedEntry, NewAuth, Registry, RegistryError, Watcher, Which};
+pub use scope::{BadScope, ScopeTeller, ScopeUpdate};
 pub use secret::{InvalidKey, Secret};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 pub use token::{CLOCK_SKEW, Token, TokenFault};

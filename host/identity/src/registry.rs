@@ -4,7 +4,7 @@
 //! Called by heads (authenticate), by the workload API, and by the daemon (own identity, commands).
 //!
 //! ```text
-//!   add │ ensure │ set_auth │ rotate │ set_status │ set_parent │ remove
+//!   add │ ensure │ set_auth │ rotate │ set_status │ set_parent │ remove │ adopt
 //!        one at a time: look ─► commit ─► map ─► tell the watchers       Lsn: durable when the log says so
 //!   authenticate │ recheck │ get │ list
 //!        at any time, on any thread; never wait for a commit
@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod authenticate;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +48,7 @@ pub struct Registry {
 pub trait Watcher: Send + Sync {
     /// An identity was made, changed or removed. Called after the change is in the log, on the thread that
     /// changed it, once for each identity that is touched: for a device that is removed or disabled, or gets
-    /// other keys, also for its modules. Must not block and must not change the registry.
+    /// other keys, also for its modules, and for devices behind it. Must not block and must not change the registry.
     fn changed(&self, identity: &Identity);
 }
 
@@ -164,6 +165,9 @@ pub enum RegistryError {
         /// The parent.
         parent: DeviceId,
     },
+    /// It is the parent's to change.
+    #[error("{0} was taken over from the parent: change it there")]
+    OfParent(Identity),
     /// The operating system has no randomness to give.
     #[error("make a key: {0}")]
     Random(getrandom::Error),
@@ -295,6 +299,20 @@ impl Registry {
         auth: NewAuth,
         now: Timestamp,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
+        self.add_behind(identity, auth, None, now)
+    }
+
+    /// Makes an identity of a device behind a gateway.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add); the gateway is not there, or it is a module.
+    pub fn add_behind(
+        &self,
+        identity: &Identity,
+        auth: NewAuth,
+        parent: Option<&DeviceId>,
+        now: Timestamp,
+    ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
         let auth = auth.check()?;
         let mut last = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.get(identity).is_some() {
@@ -308,6 +326,9 @@ impl Registry {
                 device: device.clone(),
             });
         }
+        if let Some(parent) = parent {
+            self.check_parent(identity, parent)?;
+        }
         let generation = GenerationId::new(now, *last);
         let entry = Entry {
             identity: identity.clone(),
@@ -317,7 +338,8 @@ impl Registry {
             created: now,
             changed: now,
             version: 1,
-            parent: None,
+            parent: parent.cloned(),
+            from_parent: false,
         };
         let stored = self.store(entry)?;
         *last = generation.0;
@@ -409,10 +431,13 @@ impl Registry {
     /// It is not there.
     pub fn remove(&self, identity: &Identity) -> Result<(Vec<Identity>, Lsn), RegistryError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.get(identity).is_none() {
-            return Err(RegistryError::Unknown(identity.clone()));
+        let entry = self.get(identity);
+        let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
+        if entry.from_parent {
+            return Err(RegistryError::OfParent(identity.clone()));
         }
-        let removed = self.touched(identity);
+        let removed = self.with_modules(identity);
+        let touched = self.touched(identity);
         let mut commit = Commit::new();
         for identity in &removed {
             commit.put(Put {
@@ -431,17 +456,26 @@ impl Registry {
         }
         drop(entries);
         drop(changing);
-        self.tell_all(&removed);
+        self.tell_all(&touched);
         Ok((removed, lsn))
     }
 
-    /// Has changes told to somebody, as long as the registry lives.
+    /// Has changes told to somebody, until [`unwatch`](Self::unwatch).
     pub fn watch(&self, watcher: Arc<dyn Watcher>) {
         let mut watchers = self
             .watchers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         watchers.push(watcher);
+    }
+
+    /// Tells somebody no more.
+    pub fn unwatch(&self, watcher: &Arc<dyn Watcher>) {
+        let mut watchers = self
+            .watchers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|known| !Arc::ptr_eq(known, watcher));
     }
 
     fn change(
@@ -453,6 +487,9 @@ impl Registry {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = self.get(identity);
         let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
+        if entry.from_parent {
+            return Err(RegistryError::OfParent(identity.clone()));
+        }
         let mut entry = Entry::clone(&entry);
         edit(&mut entry)?;
         entry.version += 1;
@@ -511,11 +548,21 @@ impl Registry {
     }
 
     /// An identity, and if it is a device its modules.
-    fn touched(&self, identity: &Identity) -> Vec<Identity> {
-        let mut touched = vec![identity.clone()];
+    fn with_modules(&self, identity: &Identity) -> Vec<Identity> {
+        let mut all = vec![identity.clone()];
         if let Identity::Device(device) = identity {
             let modules = self.modules(device);
-            touched.extend(modules.iter().map(|entry| entry.identity.clone()));
+            all.extend(modules.iter().map(|entry| entry.identity.clone()));
+        }
+        all
+    }
+
+    /// Whose permits a change of an identity may end: its own, those of its modules, and of whoever is behind it.
+    fn touched(&self, identity: &Identity) -> Vec<Identity> {
+        let mut touched = self.with_modules(identity);
+        if let Identity::Device(device) = identity {
+            let behind = self.scope(device);
+            touched.extend(behind.iter().map(|entry| entry.identity.clone()));
         }
         touched
     }

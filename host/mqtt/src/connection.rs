@@ -121,7 +121,7 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     } = connected;
     let client = link.session.client.clone();
     let identity = permit.as_ref().map(|permit| &permit.identity);
-    let meter = link.hub.meters().client_connected(identity);
+    let meter = link.hub.meters().client_connected(identity, link.hub.now());
     let counts = &door.shared().counts;
     counts.connected.fetch_add(1, Ordering::Relaxed);
     tracing::info!(%client, peer = %peer.address, session = link.session.outlives(), "client connected");
@@ -147,7 +147,7 @@ pub(crate) async fn serve<D: Door, S: AsyncRead + AsyncWrite + Unpin>(
     if matches!(end, End::TakenOver) {
         counts.taken_over.fetch_add(1, Ordering::Relaxed);
     }
-    meter.disconnected();
+    meter.disconnected(link.hub.now());
     let why = shortened(end.to_string());
     match end.is_unusual() {
         true => tracing::warn!(%client, peer = %peer.address, %why, "client's connection closed"),

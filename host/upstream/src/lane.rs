@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use edge_amqp::Address;
 use edge_amqp::batch::{self, BatchBuilder};
-use edge_amqp::client::{LinkFault, Links};
+use edge_amqp::client::{LinkFault, Links, Turn};
 use edge_amqp::message::{self, Purpose};
 use edge_core::Identity;
 use edge_store::Delivery;
@@ -75,9 +75,9 @@ impl Lane {
     }
 
     async fn serve(&mut self) -> Result<(), LinkFault> {
-        let mut renew = self.signer.prove(&self.links, &self.identity).await?;
+        let (_, mut renew) = self.signer.prove(&self.links, &self.identity).await?;
         let address = Address::Events(self.identity.clone());
-        let sender = self.links.sender(&address, None).await?;
+        let sender = self.links.sender(&address, None, Turn::First).await?;
         let limit = match sender.max_message_size() {
             Some(size) => usize::try_from(size).unwrap_or(TRANSFER).min(TRANSFER),
             None => TRANSFER,
@@ -103,7 +103,9 @@ impl Lane {
                         self.send(&mut sending, again).await?;
                     }
                 }
-                () = sleep_until(renew) => renew = self.signer.prove(&self.links, &self.identity).await?,
+                () = sleep_until(renew) => {
+                    (_, renew) = self.signer.prove(&self.links, &self.identity).await?;
+                }
                 count = self.deliveries.recv_many(&mut waiting, BATCH), if has_room => {
                     if count == 0 {
                         return Ok(());

@@ -13,6 +13,7 @@
 //! - What an identity sent arrives in its order. Progress is noted when the parent has accepted: nothing is lost,
 //!   and what was under way when the link was cut comes twice: no more than 8 192 messages (`pump.rs`).
 //! - An identity that the parent refuses waits, and holds up nobody else.
+//! - Who is behind this device is taken over from a parent of our kind, and kept: known ones work offline.
 //! - Offline costs nothing but tries to connect. What waits stays in the log, under the log's limits.
 //! - What the parent rejects becomes a dead letter with the parent's reason.
 
@@ -20,15 +21,17 @@ mod dial;
 mod lane;
 mod presence;
 mod pump;
+mod scope;
 mod status;
+mod usage;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use edge_amqp::client::{LinkFault, Links, ParentConnection};
-use edge_core::Identity;
+use edge_amqp::client::{LinkFault, Links, Offer, ParentConnection};
+use edge_core::{EndpointId, Identity};
 use edge_heads::Bell;
 use edge_hub::{Hub, ReportListener};
 use edge_identity::{Registry, Secret, Token, Watcher};
@@ -40,9 +43,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 pub use dial::{Address, BadParent, DialError, Dialer, Proxy, Transport, Trust};
 use status::Status;
 pub use status::{LinkState, UpstreamStatus};
+pub use usage::DayUsage;
+use usage::Usage;
 
-/// A token for the parent holds for so long.
-const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 /// The wait after the first failure, doubled with each up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// A parent that cannot be reached is tried this often: short, so that messages flow as soon as it can be; a try
@@ -62,6 +65,8 @@ pub struct UpstreamConfig {
     pub key: Secret,
     /// The hub's name in tokens.
     pub hub_name: String,
+    /// How long a token holds; renewed after three quarters of it.
+    pub token_life: Duration,
     /// How the parent is reached.
     pub dialer: Dialer,
     /// Takes what the parent wants of the device as a whole.
@@ -85,6 +90,7 @@ pub trait System: Send + Sync + fmt::Debug {
 pub struct Upstream {
     config: UpstreamConfig,
     status: Status,
+    usage: Usage,
     roster: Arc<Roster>,
 }
 
@@ -122,40 +128,40 @@ impl ReportListener for Roster {
 pub(crate) struct Signer(Arc<Upstream>);
 
 impl Signer {
-    /// A token, and how long it holds.
-    ///
-    /// # Errors
-    /// There is no key to sign with.
-    fn token(&self, identity: &Identity) -> Result<(String, Duration), String> {
+    /// A token for an identity: by our own key for our modules, by its device's key for others (at every level, a
+    /// device's key is its modules' as well), and by ours where that is known by a certificate: parents take a
+    /// gateway's word for those behind it (`edge identity add --parent`).
+    fn token(&self, identity: &Identity) -> String {
         let config = &self.0.config;
         let device = match identity {
             Identity::Device(device) | Identity::Module(device, _) => device,
         };
-        let expires = config.hub.now().after(TOKEN_LIFE);
+        let expires = config.hub.now().after(config.token_life);
         let make = |key: &Secret| Token::make(&config.hub_name, identity, key, expires).to_string();
         if device == config.hub.device() {
-            return Ok((make(&config.key), TOKEN_LIFE));
+            return make(&config.key);
         }
-        // A device's key is its modules' as well, at every level.
-        let of_device = config.registry.get(&Identity::Device(device.clone()));
-        if let Some(keys) = of_device.as_ref().and_then(|entry| entry.auth.keys()) {
-            return Ok((make(&keys.primary), TOKEN_LIFE));
-        }
-        let entry = config.registry.get(identity);
-        let entry = entry.ok_or_else(|| format!("{identity} is not registered here"))?;
-        let keys = entry.auth.keys();
-        let keys = keys.ok_or_else(|| format!("{identity} has no key that could sign for it"))?;
-        Ok((make(&keys.primary), TOKEN_LIFE))
+        let keys_of = |identity: &Identity| {
+            let entry = config.registry.get(identity)?;
+            entry.auth.keys().map(|keys| make(&keys.primary))
+        };
+        keys_of(&Identity::Device(device.clone()))
+            .or_else(|| keys_of(identity))
+            .unwrap_or_else(|| make(&config.key))
     }
 }
 
 impl Signer {
-    /// Puts a token for an identity; when the next one is due.
-    async fn prove(&self, links: &Links, identity: &Identity) -> Result<Instant, LinkFault> {
-        let (token, life) = self.token(identity).map_err(LinkFault::Refused)?;
+    /// Puts a token for an identity; what the parent offers, and when the next one is due.
+    async fn prove(
+        &self,
+        links: &Links,
+        identity: &Identity,
+    ) -> Result<(Offer, Instant), LinkFault> {
+        let token = self.token(identity);
         let hub = &self.0.config.hub_name;
-        links.put_token(hub, identity, &token).await?;
-        Ok(Instant::now() + life * 3 / 4)
+        let offer = links.put_token(hub, identity, &token).await?;
+        Ok((offer, Instant::now() + self.0.config.token_life * 3 / 4))
     }
 }
 
@@ -165,16 +171,23 @@ impl Upstream {
         let roster = Arc::<Roster>::default();
         config.registry.watch(roster.clone());
         config.hub.listen_to_reports(roster.clone());
+        let usage = Usage::read(config.hub.log());
         Arc::new(Self {
             config,
             status: Status::default(),
+            usage,
             roster,
         })
     }
 
     /// How it stands.
     pub fn status(&self) -> UpstreamStatus {
-        self.status.now()
+        self.count_day();
+        let hub = &self.config.hub;
+        let queues = hub.log().queues().into_iter();
+        let waiting = queues.filter(|queue| queue.endpoint == EndpointId::Upstream);
+        let waiting = waiting.map(|queue| queue.depth).sum();
+        self.status.now(waiting, self.usage.days())
     }
 
     /// Keeps the link until it is to end.
@@ -187,8 +200,11 @@ impl Upstream {
         tokio::select! {
             () = stopping => {}
             never = self.keep() => match never {},
+            never = self.count_days() => match never {},
         }
         self.status.offline("the daemon stops");
+        self.count_day();
+        self.store_days();
     }
 
     async fn keep(self: &Arc<Self>) -> std::convert::Infallible {
@@ -238,11 +254,13 @@ impl Upstream {
     ) -> String {
         let links = connection.links();
         let signer = Signer(self.clone());
+        let follower = signer.clone();
         let mut pump = pump::Pump::new(self.config.hub.clone(), signer, links.clone());
         let why = tokio::select! {
             why = connection.ended() => why,
             why = pump.run(&self.status, patience) => why,
             never = self.clone().present(&links) => match never {},
+            never = self.follow(&follower, &links) => match never {},
         };
         pump.end().await;
         why

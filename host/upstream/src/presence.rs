@@ -139,7 +139,8 @@ impl Presence {
     /// Puts a token; when the next one is due.
     async fn prove(&self) -> Result<Instant, LinkFault> {
         let signer = Signer(self.upstream.clone());
-        signer.prove(&self.links, &self.identity).await
+        let (_, due) = signer.prove(&self.links, &self.identity).await?;
+        Ok(due)
     }
 
     /// Calls a method here.

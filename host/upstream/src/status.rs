@@ -1,10 +1,13 @@
 //! How the link stands, for whoever asks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use edge_amqp::Traffic;
 use edge_core::Identity;
+
+use crate::DayUsage;
 
 /// How the link stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,10 @@ pub struct UpstreamStatus {
     pub bytes_up: u64,
     /// Bytes on the wire, without TLS.
     pub bytes_down: u64,
+    /// The same by day in UTC, also from before the start.
+    pub days: BTreeMap<String, DayUsage>,
+    /// Messages that wait for it, those that are with it included.
+    pub waiting: u64,
     /// Messages that the parent accepted.
     pub accepted: u64,
     /// Messages that it rejected.
@@ -109,7 +116,7 @@ impl Status {
         }
     }
 
-    pub(crate) fn now(&self) -> UpstreamStatus {
+    pub(crate) fn now(&self, waiting: u64, days: BTreeMap<String, DayUsage>) -> UpstreamStatus {
         let inner = self.lock();
         UpstreamStatus {
             state: match &inner.since {
@@ -119,6 +126,8 @@ impl Status {
             connections: inner.connections,
             bytes_up: self.traffic.written(),
             bytes_down: self.traffic.read(),
+            days,
+            waiting,
             accepted: inner.accepted,
             rejected: inner.rejected,
             under_way: inner.under_way,

@@ -7,7 +7,7 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{Binary, SimpleValue, Value};
 
-use super::{LinkFault, Links};
+use super::{LinkFault, Links, Turn};
 use crate::{Address, message};
 
 /// A call.
@@ -36,7 +36,7 @@ impl MethodLink {
     pub async fn attach(links: &Links, identity: &Identity) -> Result<Self, LinkFault> {
         let address = Address::Methods(identity.clone());
         let name = format!("methods:{identity}");
-        let sender = links.sender(&address, Some(&name)).await?;
+        let sender = links.sender(&address, Some(&name), Turn::Later).await?;
         let receiver = links.receiver(&address, Some(&name), 100).await?;
         Ok(Self { sender, receiver })
     }

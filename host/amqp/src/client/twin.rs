@@ -6,7 +6,7 @@ use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::{Body, Data, Message, MessageAnnotations, MessageId, Properties};
 use fe2o3_amqp_types::primitives::{Binary, Value};
 
-use super::{LinkFault, Links};
+use super::{LinkFault, Links, Turn};
 use crate::{Address, message};
 
 /// What a twin is asked.
@@ -54,7 +54,7 @@ impl TwinLink {
         let name = format!("twin:{identity}");
         // First, so that whoever asks can be answered.
         let receiver = links.receiver(&address, Some(&name), 100).await?;
-        let sender = links.sender(&address, Some(&name)).await?;
+        let sender = links.sender(&address, Some(&name), Turn::Later).await?;
         Ok(Self {
             sender,
             receiver,

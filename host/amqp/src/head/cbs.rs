@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use crate::OFFERS_SCOPE;
 
 /// Tokens that are looked at side by side, and answers that wait to be sent.
 const AT_ONCE: usize = 64;
@@ -108,6 +109,10 @@ impl Cbs {
         properties
             .0
             .insert("status-description".to_owned(), description);
+        // Whoever knows the word may ask who is behind it.
+        properties
+            .0
+            .insert(OFFERS_SCOPE.to_owned(), SimpleValue::Bool(true));
         let answer = Message {
             header: None,
             delivery_annotations: None,

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::condition::Refusal;
-use super::{deliveries, methods, telemetry, twin};
+use super::{deliveries, methods, scope, telemetry, twin};
 
 /// What is left to say when a link ends has this long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -52,6 +52,7 @@ pub(super) enum Work {
     TwinAnswers,
     MethodCalls,
     MethodAnswers,
+    Scope,
 }
 
 /// What the links of a client share.
@@ -138,7 +139,8 @@ impl Running {
     ) {
         let common = self.common.clone();
         let identity = &common.identity;
-        let meter = common.config.hub.meters().client_connected(Some(identity));
+        let hub = &common.config.hub;
+        let meter = hub.meters().client_connected(Some(identity), hub.now());
         let refusal = loop {
             let due = match self.judge() {
                 Ok(due) => due,
@@ -184,7 +186,7 @@ impl Running {
             }
         }
         self.tasks.shutdown().await;
-        meter.disconnected();
+        meter.disconnected(hub.now());
         drop(seat);
     }
 
@@ -233,6 +235,9 @@ impl Running {
             }
             (LinkEndpoint::Receiver(link), Work::MethodAnswers) => {
                 self.tasks.spawn(methods::answers(common, link, ending));
+            }
+            (LinkEndpoint::Sender(link), Work::Scope) => {
+                self.tasks.spawn(scope::serve(common, link, ending));
             }
             // A link is attached in the role that its work was found by.
             (endpoint, _) => {

@@ -322,6 +322,7 @@ impl Connection {
             (Address::Twin(_), Role::Receiver) => Work::TwinAnswers,
             (Address::Methods(_), Role::Sender) => Work::MethodAnswers,
             (Address::Methods(_), Role::Receiver) => Work::MethodCalls,
+            (Address::Scope(_), Role::Receiver) => Work::Scope,
             (address, role) => {
                 let verb = match role {
                     Role::Sender => "sent to",

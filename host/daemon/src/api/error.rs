@@ -126,6 +126,7 @@ impl From<IdentityError> for ApiError {
                 RegistryError::BadKey(_)
                 | RegistryError::BadThumbprint(_)
                 | RegistryError::NoKeys(_)
+                | RegistryError::OfParent(_)
                 | RegistryError::BadParent { .. } => Self::bad_request(message),
                 RegistryError::Random(_) | RegistryError::Commit(_) => Self::internal(message),
             },

@@ -73,6 +73,12 @@ pub struct UpstreamInfo {
     pub bytes_up: u64,
     /// Bytes that came down, without TLS.
     pub bytes_down: u64,
+    /// Bytes that went up and came down, by day in UTC, also from before the start.
+    #[serde(default)]
+    pub days: BTreeMap<String, DayBytes>,
+    /// Messages that wait for the parent, those that are with it included.
+    #[serde(default)]
+    pub waiting: u64,
     /// Messages that the parent has.
     pub accepted: u64,
     /// Messages that it never takes.
@@ -81,6 +87,15 @@ pub struct UpstreamInfo {
     pub under_way: u64,
     /// Identities that it does not let in, and why.
     pub refused: BTreeMap<String, String>,
+}
+
+/// Bytes of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayBytes {
+    /// To the parent.
+    pub up: u64,
+    /// From it.
+    pub down: u64,
 }
 
 impl From<edge_upstream::UpstreamStatus> for UpstreamInfo {
@@ -97,6 +112,13 @@ impl From<edge_upstream::UpstreamStatus> for UpstreamInfo {
             connections: status.connections,
             bytes_up: status.bytes_up,
             bytes_down: status.bytes_down,
+            days: (status.days.into_iter())
+                .map(|(day, bytes)| {
+                    let edge_upstream::DayUsage { up, down } = bytes;
+                    (day, DayBytes { up, down })
+                })
+                .collect(),
+            waiting: status.waiting,
             accepted: status.accepted,
             rejected: status.rejected,
             under_way: status.under_way,

@@ -4,8 +4,8 @@ use http::Method;
 
 use super::{Client, ClientError, NOTHING, word};
 use crate::api::types::{
-    AddIdentity, CertificatesInfo, ChangeIdentity, EnvironmentInfo, IdentityInfo, IdentityStatus,
-    Removed, RotateKeys, WhichKey,
+    AddIdentity, CertificatesInfo, ChangeIdentity, EnvironmentInfo, IdentityInfo, Removed,
+    RotateKeys, WhichKey,
 };
 
 fn path(identity: &str) -> String {
@@ -57,17 +57,16 @@ impl Client {
             .await
     }
 
-    /// Lets an identity in, or keeps it out.
+    /// Lets an identity in, or keeps it out; puts a device behind a gateway.
     ///
     /// # Errors
-    /// There is no such identity, or it is the device itself.
-    pub async fn set_identity_status(
+    /// There is no such identity or gateway, or it is the device itself.
+    pub async fn change_identity(
         &self,
         identity: &str,
-        status: IdentityStatus,
+        change: &ChangeIdentity,
     ) -> Result<IdentityInfo, ClientError> {
-        let change = ChangeIdentity { status };
-        self.call(Method::PATCH, &path(identity), Some(&change))
+        self.call(Method::PATCH, &path(identity), Some(change))
             .await
     }
 

@@ -72,6 +72,7 @@ pub(super) fn open(
         registry: device.registry().clone(),
         key: who.key,
         hub_name: who.hub,
+        token_life: upstream.token_life.0,
         dialer,
         system: from_parent.clone(),
         closing: closing.clone(),

@@ -134,16 +134,18 @@ impl Device {
         &self.registry
     }
 
-    /// Makes an identity.
+    /// Makes an identity, of a device behind a gateway if that is said.
     ///
     /// # Errors
-    /// It is there already, its device is not, or what was given is no key or thumbprint.
+    /// It is there already, its device or gateway is not, or what was given is no key or thumbprint.
     pub(crate) async fn add_identity(
         &self,
         identity: &Identity,
         auth: NewAuth,
+        parent: Option<&DeviceId>,
     ) -> Result<Arc<Entry>, IdentityError> {
-        let (entry, lsn) = self.registry.add(identity, auth, self.hub.now())?;
+        let now = self.hub.now();
+        let (entry, lsn) = self.registry.add_behind(identity, auth, parent, now)?;
         self.durable(Some(lsn)).await?;
         Ok(entry)
     }
@@ -175,6 +177,20 @@ impl Device {
             self.not_own(identity)?;
         }
         let (entry, lsn) = self.registry.set_status(identity, status, self.hub.now())?;
+        self.durable(Some(lsn)).await?;
+        Ok(entry)
+    }
+
+    /// Says which gateway a device is behind.
+    ///
+    /// # Errors
+    /// Either is not there, it is a module, or the device is above that gateway.
+    pub(crate) async fn set_identity_parent(
+        &self,
+        identity: &Identity,
+        parent: Option<&DeviceId>,
+    ) -> Result<Arc<Entry>, IdentityError> {
+        let (entry, lsn) = self.registry.set_parent(identity, parent, self.hub.now())?;
         self.durable(Some(lsn)).await?;
         Ok(entry)
     }

@@ -19,6 +19,11 @@ pub(super) fn write(page: &mut Page, device: &Device) {
         connected.into(),
     );
     gauge(
+        "edge_upstream_waiting",
+        "Messages that wait for the parent, those that are with it included.",
+        status.waiting,
+    );
+    gauge(
         "edge_upstream_under_way",
         "Messages that the parent has and has not accepted.",
         status.under_way,
@@ -41,6 +46,15 @@ pub(super) fn write(page: &mut Page, device: &Device) {
     );
     bytes.sample(&[("direction", "up")], status.bytes_up);
     bytes.sample(&[("direction", "down")], status.bytes_down);
+    let mut today = page.metric(
+        "edge_upstream_day_bytes",
+        Kind::Gauge,
+        "Bytes to and from the parent on the newest day in UTC, without TLS; kept over restarts.",
+    );
+    let bytes = status.days.values().next_back().copied();
+    let bytes = bytes.unwrap_or_default();
+    today.sample(&[("direction", "up")], bytes.up);
+    today.sample(&[("direction", "down")], bytes.down);
     let mut messages = page.metric(
         "edge_upstream_messages_total",
         Kind::Counter,

@@ -12,7 +12,9 @@ use edge_core::DeviceId;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Cache, KeepDays, ParentDeployments, RootMessages, Settings, UpstreamKind, WhenFull};
+use super::{
+    Cache, KeepDays, ParentDeployments, RootMessages, Settings, TokenLife, UpstreamKind, WhenFull,
+};
 use values::{
     MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
     mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
@@ -133,6 +135,13 @@ keys! {
     ]);
     "upstream.proxy" => upstream.proxy = some(proxy);
     "upstream.trusted" => upstream.trusted = list(path);
+    "upstream.token-life" => upstream.token_life = |value| {
+        let life = span(value)?;
+        match life.as_secs() {
+            1..=31_536_000 => Ok::<_, Wrongs>(TokenLife(life)),
+            _ => wrong(value, "expected a time from 1s to 365d"),
+        }
+    };
     "upstream.deployments" => upstream.deployments = one_of(&[
         ("accept", ParentDeployments::Accept),
         ("ignore", ParentDeployments::Ignore),

@@ -22,6 +22,8 @@ struct Stored {
     status: StoredStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    from_parent: bool,
     auth: StoredAuth,
 }
 
@@ -115,6 +117,7 @@ pub(crate) fn encode(entry: &Entry) -> Bytes {
             Status::Disabled => StoredStatus::Disabled,
         },
         parent: entry.parent.as_ref().map(ToString::to_string),
+        from_parent: entry.from_parent,
         auth: match &entry.auth {
             Auth::Keys(keys) => StoredAuth::Sas {
                 primary: keys.primary.base64().to_string(),
@@ -170,6 +173,7 @@ pub(crate) fn decode(identity: Identity, value: &[u8]) -> Result<Entry, CodecErr
         changed: Timestamp(stored.changed),
         version: stored.version,
         parent: stored.parent.as_deref().map(DeviceId::new).transpose()?,
+        from_parent: stored.from_parent,
     })
 }
 
@@ -184,10 +188,11 @@ mod tests {
         let keys = r#"{"format":1,"generation":"639355968000000000","created":5,"changed":7,"version":2,"status":"disabled","parent":"gw","auth":{"sas":{"primary":"AAECAwQFBgcICQoLDA0ODw==","secondary":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}}}"#;
         let prints = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":{"thumbprints":{"primary":"A9993E364706816ABA3E25717850C26C9CD0D89D"}}}"#;
         let by_ca = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":"authority"}"#;
+        let told = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","from_parent":true,"auth":"authority"}"#;
         let identity = decode_key(b"edge1\0$m").unwrap();
         assert_eq!(encode_key(&identity), &b"edge1\0$m"[..]);
         assert_eq!(identity.to_string(), "edge1/$m");
-        for text in [keys, prints, by_ca] {
+        for text in [keys, prints, by_ca, told] {
             let entry = decode(identity.clone(), text.as_bytes()).unwrap();
             assert_eq!(encode(&entry), text.as_bytes());
         }

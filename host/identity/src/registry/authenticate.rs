@@ -20,7 +20,7 @@ const QUOTED: usize = 200;
 
 impl Registry {
     /// Checks that somebody is who it says. Cheap enough for a storm of connects: no file, no lock but for the
-    /// look-up, at most four MACs or the signatures of one chain.
+    /// look-up, at most two MACs for each level, or the signatures of one chain.
     ///
     /// # Errors
     /// Says why not; see [`Denied`]. Only `NotReady` is passing.
@@ -32,7 +32,9 @@ impl Registry {
     ) -> Result<Permit, Denied> {
         let (entry, device) = self.enabled(identity)?;
         let (proof, expires) = match credential {
-            Credential::Token(text) => by_token(&entry, device.as_deref(), text, now)?,
+            Credential::Token(text) => {
+                by_token(&entry, &self.signers(&entry, device.as_ref()), text, now)?
+            }
             Credential::Key(text) => by_key(&entry, text)?,
             Credential::Certificates(chain) => self.by_certificate(&entry, chain, now)?,
             Credential::None => return Err(Denied::NoCredential),
@@ -74,7 +76,7 @@ impl Registry {
             identity: identity.clone(),
             ..Entry::clone(&device_entry)
         };
-        by_token(&as_module, None, token, now)?;
+        by_token(&as_module, &[], token, now)?;
         match self.ensure(identity, now) {
             Ok(_) => self.authenticate(identity, Credential::Token(token), now),
             Err(error) => {
@@ -95,7 +97,10 @@ impl Registry {
             return Err(Denied::Replaced);
         }
         let holds = match (&permit.proof, &entry.auth) {
-            (Proof::Key(key), _) => keys(&entry, device.as_deref()).any(|own| own == key),
+            (Proof::Key(key), _) => {
+                let signers = self.signers(&entry, device.as_ref());
+                keys(&entry, &signers).any(|own| own == key)
+            }
             (Proof::Thumbprint(print), Auth::Thumbprints(own)) => own.iter().any(|p| p == print),
             (Proof::Chain, Auth::Authority) => true,
             (Proof::Thumbprint(_) | Proof::Chain, _) => false,
@@ -107,6 +112,13 @@ impl Registry {
             Some(at) if now >= at => Err(Denied::Expired { at }),
             _ => Ok(()),
         }
+    }
+
+    /// Who signs for an identity besides itself: its device, and the gateways that the device is behind.
+    fn signers(&self, entry: &Entry, device: Option<&Arc<Entry>>) -> Vec<Arc<Entry>> {
+        let above = self.gateways(device.map_or(entry, Arc::as_ref));
+        let above = above.into_iter().filter(|g| g.status == Status::Enabled);
+        device.cloned().into_iter().chain(above).collect()
     }
 
     /// The entry of an identity that may connect, and for a module that of its device.
@@ -165,9 +177,9 @@ impl Registry {
     }
 }
 
-/// The keys that may sign for an identity: its own, then those of its device.
-fn keys<'a>(entry: &'a Entry, device: Option<&'a Entry>) -> impl Iterator<Item = &'a Secret> {
-    let entries = std::iter::once(entry).chain(device);
+/// The keys that may sign for an identity: its own, then those of others in their order.
+fn keys<'a>(entry: &'a Entry, signers: &'a [Arc<Entry>]) -> impl Iterator<Item = &'a Secret> {
+    let entries = std::iter::once(entry).chain(signers.iter().map(Arc::as_ref));
     entries
         .filter_map(|entry| entry.auth.keys())
         .flat_map(|keys| keys.iter())
@@ -175,7 +187,7 @@ fn keys<'a>(entry: &'a Entry, device: Option<&'a Entry>) -> impl Iterator<Item =
 
 fn by_token(
     entry: &Entry,
-    device: Option<&Entry>,
+    signers: &[Arc<Entry>],
     text: &str,
     now: Timestamp,
 ) -> Result<(Proof, Option<Timestamp>), Denied> {
@@ -195,7 +207,7 @@ fn by_token(
             at: token.expires(),
         });
     }
-    let mut candidates = keys(entry, device).peekable();
+    let mut candidates = keys(entry, signers).peekable();
     if candidates.peek().is_none() {
         return Err(TokenFault::NoKeys.into());
     }

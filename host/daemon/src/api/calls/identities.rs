@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use edge_core::DeviceId;
 use edge_identity::{Entry, Status, Which, debug_environment};
 use serde::Deserialize;
 
@@ -72,14 +73,20 @@ pub(in crate::api) async fn add_identity(
 ) -> Answer<IdentityInfo> {
     let Json(request) = request?;
     let identity = device::identity(&request.identity)?;
+    let parent = request.parent.as_deref().map(gateway).transpose()?;
     let added = api
         .device
-        .add_identity(&identity, request.auth.into())
+        .add_identity(&identity, request.auth.into(), parent.as_ref())
         .await?;
     Ok(Json(info(&api, &added, true)))
 }
 
-/// Lets it in, or keeps it out.
+/// The name of a gateway.
+fn gateway(name: &str) -> Result<DeviceId, ApiError> {
+    DeviceId::new(name).map_err(|error| ApiError::bad_request(format!("parent {name:?}: {error}")))
+}
+
+/// Lets it in, or keeps it out; puts it behind a gateway.
 pub(in crate::api) async fn change_identity(
     State(api): App,
     Path(name): Path<String>,
@@ -87,12 +94,22 @@ pub(in crate::api) async fn change_identity(
 ) -> Answer<IdentityInfo> {
     let identity = device::identity(&name)?;
     let Json(request) = request?;
-    let status = match request.status {
-        IdentityStatus::Enabled => Status::Enabled,
-        IdentityStatus::Disabled => Status::Disabled,
-    };
-    let changed = api.device.set_identity_status(&identity, status).await?;
-    Ok(Json(info(&api, &changed, false)))
+    if let Some(parent) = &request.parent {
+        let parent = (!parent.is_empty()).then(|| gateway(parent)).transpose()?;
+        let device = &api.device;
+        device
+            .set_identity_parent(&identity, parent.as_ref())
+            .await?;
+    }
+    if let Some(status) = request.status {
+        let status = match status {
+            IdentityStatus::Enabled => Status::Enabled,
+            IdentityStatus::Disabled => Status::Disabled,
+        };
+        api.device.set_identity_status(&identity, status).await?;
+    }
+    let entry = entry(&api, &name)?;
+    Ok(Json(info(&api, &entry, false)))
 }
 
 /// Replaces keys; answers with them.

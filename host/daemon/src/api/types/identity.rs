@@ -59,6 +59,9 @@ pub struct IdentityInfo {
     pub version: u64,
     /// The gateway that a device is a child of.
     pub parent: Option<String>,
+    /// It was taken over from the parent's registry, and is changed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_parent: bool,
     /// The thumbprints of its certificates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thumbprints: Vec<String>,
@@ -94,6 +97,7 @@ impl IdentityInfo {
             changed: entry.changed.to_string(),
             version: entry.version,
             parent: entry.parent.as_ref().map(ToString::to_string),
+            from_parent: entry.from_parent,
             thumbprints,
             secrets: None,
         }
@@ -121,6 +125,9 @@ pub struct AddIdentity {
     /// How it is to prove that.
     #[serde(default)]
     pub auth: IdentityAuth,
+    /// The gateway that a device is behind, which is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// How an identity is to prove itself.
@@ -174,11 +181,15 @@ impl From<IdentityAuth> for NewAuth {
 }
 
 /// `PATCH /v1/identities/{identity}`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeIdentity {
-    /// Whether it may connect.
-    pub status: IdentityStatus,
+    /// Whether it may connect; none: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<IdentityStatus>,
+    /// The gateway that a device is behind, or nothing for none; none: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// Whether an identity may connect.
@@ -275,6 +286,7 @@ mod tests {
                 primary: Some(Hidden::new("c2VjcmV0")),
                 secondary: None,
             },
+            parent: None,
         };
         let text = format!("{request:?} {:?}", NewAuth::from(request.auth.clone()));
         assert!(!text.contains("c2VjcmV0"), "{text}");

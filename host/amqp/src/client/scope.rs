@@ -1,0 +1,40 @@
+//! Who is behind a gateway, as its parent tells it (`edge_identity::ScopeUpdate`).
+
+use edge_core::DeviceId;
+use edge_identity::ScopeUpdate;
+use fe2o3_amqp::link::Receiver;
+use fe2o3_amqp_types::messaging::Body;
+use fe2o3_amqp_types::primitives::Value;
+
+use super::{LinkFault, Links};
+use crate::{Address, message};
+
+/// The link on which a gateway is told.
+#[derive(Debug)]
+pub struct ScopeLink(Receiver);
+
+impl ScopeLink {
+    /// Attaches it. The gateway was proven before, and the parent offered it.
+    ///
+    /// # Errors
+    /// The parent refuses, or is gone.
+    pub async fn attach(links: &Links, gateway: &DeviceId) -> Result<Self, LinkFault> {
+        let address = Address::Scope(gateway.clone());
+        links.receiver(&address, None, 4).await.map(Self)
+    }
+
+    /// What comes next. Cancel safe. What is lost with a link is told again on the next one.
+    ///
+    /// # Errors
+    /// The link is over, or what came cannot be read.
+    pub async fn next(&mut self) -> Result<ScopeUpdate, LinkFault> {
+        let lost = |error: String| LinkFault::Lost(format!("scope: {error}"));
+        let delivery = self.0.recv::<Body<Value>>().await;
+        let delivery = delivery.map_err(|error| lost(error.to_string()))?;
+        let accepted = self.0.accept(&delivery).await;
+        accepted.map_err(|error| lost(error.to_string()))?;
+        let body = message::body(delivery.into_message().body);
+        let body = body.map_err(|fault| lost(fault.to_string()))?;
+        ScopeUpdate::parse(&body).map_err(|fault| lost(fault.to_string()))
+    }
+}

@@ -1,0 +1,204 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use edge_core::Timestamp;
+use edge_store::MemoryLog;
+
+use super::*;
+use crate::{Credential, Denied, NewAuth, RegistryError, Status, Token};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
+const SOON: Timestamp = Timestamp(1_800_000_600_000_000_000);
+
+fn id(name: &str) -> Identity {
+    identity(name).unwrap()
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).unwrap()
+}
+
+fn registry() -> Arc<Registry> {
+    Registry::open(Arc::new(MemoryLog::default())).unwrap()
+}
+
+/// A root with a gateway `g`, one behind it `h`, and leaves behind both and beside them.
+fn family() -> Arc<Registry> {
+    let root = registry();
+    for (name, parent) in [
+        ("g", None),
+        ("h", Some("g")),
+        ("under-g", Some("g")),
+        ("under-h", Some("h")),
+        ("beside", None),
+    ] {
+        let parent = parent.map(device);
+        root.add_behind(&id(name), NewAuth::FRESH, parent.as_ref(), NOW)
+            .unwrap();
+    }
+    root.add(&id("under-h/m"), NewAuth::FRESH, NOW).unwrap();
+    root.add(&id("g/own"), NewAuth::FRESH, NOW).unwrap();
+    root
+}
+
+fn names(registry: &Registry) -> Vec<String> {
+    let list = registry.list();
+    list.iter()
+        .map(|entry| entry.identity.to_string())
+        .collect()
+}
+
+/// As a gateway takes what comes over one link.
+fn take(gateway: &Registry, updates: Vec<ScopeUpdate>) {
+    let mut seen = HashSet::new();
+    for update in updates {
+        let update = ScopeUpdate::parse(update.to_json().as_bytes()).unwrap();
+        seen.extend(update.entries.iter().map(|entry| entry.identity.clone()));
+        let mut gone = update.gone;
+        if update.is_complete {
+            let adopted = gateway.adopted();
+            gone.extend(adopted.into_iter().filter(|known| !seen.contains(known)));
+        }
+        gateway.adopt(update.entries, &gone).unwrap();
+    }
+}
+
+#[test]
+fn a_gateway_is_told_of_all_behind_it_and_of_nobody_else() {
+    let (root, gateway) = (family(), registry());
+    let mut teller = ScopeTeller::new(device("g"));
+    take(&gateway, teller.updates(&root));
+    assert_eq!(names(&gateway), ["h", "under-g", "under-h", "under-h/m"]);
+    for name in names(&gateway) {
+        let (ours, told) = (
+            root.get(&id(&name)).unwrap(),
+            gateway.get(&id(&name)).unwrap(),
+        );
+        assert_eq!((&ours.auth, ours.generation), (&told.auth, told.generation));
+        assert!(told.from_parent);
+    }
+    assert!(teller.updates(&root).is_empty());
+    // The next one below is told by the gateway what it was told.
+    let below = registry();
+    take(&below, ScopeTeller::new(device("h")).updates(&gateway));
+    assert_eq!(names(&below), ["under-h", "under-h/m"]);
+}
+
+#[test]
+fn changes_are_told_and_whoever_left_is_gone() {
+    let (root, gateway) = (family(), registry());
+    let mut teller = ScopeTeller::new(device("g"));
+    take(&gateway, teller.updates(&root));
+    root.set_status(&id("under-g"), Status::Disabled, NOW)
+        .unwrap();
+    root.set_parent(&id("under-h"), None, NOW).unwrap();
+    let updates = teller.updates(&root);
+    assert!(updates.iter().all(|update| !update.is_complete));
+    take(&gateway, updates);
+    assert_eq!(names(&gateway), ["h", "under-g"]);
+    let under = gateway.get(&id("under-g")).unwrap();
+    assert_eq!(under.status, Status::Disabled);
+    // What changed while there was no link is found when there is one.
+    root.remove(&id("under-g")).unwrap();
+    root.add(&id("h/made"), NewAuth::FRESH, NOW).unwrap();
+    take(&gateway, ScopeTeller::new(device("g")).updates(&root));
+    assert_eq!(names(&gateway), ["h", "h/made"]);
+}
+
+#[test]
+fn many_come_in_pages_and_outlive_a_restart() {
+    let root = registry();
+    root.add(&id("g"), NewAuth::FRESH, NOW).unwrap();
+    for n in 0..150 {
+        let leaf = id(&format!("leaf{n}"));
+        root.add_behind(&leaf, NewAuth::FRESH, Some(&device("g")), NOW)
+            .unwrap();
+    }
+    let log = Arc::new(MemoryLog::default());
+    let gateway = Registry::open(log.clone()).unwrap();
+    let updates = ScopeTeller::new(device("g")).updates(&root);
+    assert_eq!(updates.len(), 4);
+    take(&gateway, updates);
+    let again = Registry::open(log).unwrap();
+    assert_eq!(again.list(), gateway.list());
+    assert_eq!(again.adopted().len(), 150);
+}
+
+#[test]
+fn what_was_made_here_stays_and_what_the_parent_made_is_changed_there() {
+    let (root, gateway) = (family(), registry());
+    let (own, _) = gateway.add(&id("under-g"), NewAuth::FRESH, NOW).unwrap();
+    take(&gateway, ScopeTeller::new(device("g")).updates(&root));
+    assert_eq!(gateway.get(&id("under-g")), Some(own));
+    let refused = Err(RegistryError::OfParent(id("h")));
+    let disabled = gateway.set_status(&id("h"), Status::Disabled, NOW);
+    assert_eq!(disabled.map(drop), refused);
+    assert_eq!(gateway.remove(&id("h")).map(drop), refused);
+    // A module of such a device may be made here, and goes with it.
+    gateway.add(&id("h/m"), NewAuth::FRESH, NOW).unwrap();
+    gateway.adopt(Vec::new(), &[id("h")]).unwrap();
+    assert_eq!(names(&gateway), ["under-g", "under-h", "under-h/m"]);
+}
+
+#[test]
+fn a_gateway_signs_for_those_behind_it_as_long_as_it_is_let_in() {
+    let root = family();
+    let key = |name: &str| {
+        root.get(&id(name))
+            .unwrap()
+            .auth
+            .keys()
+            .unwrap()
+            .primary
+            .clone()
+    };
+    let token = |whose: &str, signer: &str| {
+        let key = key(signer);
+        Token::make("hub", &id(whose), &key, SOON).to_string()
+    };
+    let judged =
+        |whose: &str, token: &str| root.authenticate(&id(whose), Credential::Token(token), NOW);
+    for (whose, signer) in [
+        ("under-g", "g"),
+        ("under-h", "h"),
+        ("under-h", "g"),
+        ("under-h/m", "g"),
+    ] {
+        let permit = judged(whose, &token(whose, signer)).unwrap();
+        assert_eq!(root.recheck(&permit, NOW), Ok(()), "{whose} by {signer}");
+    }
+    for (whose, signer) in [("beside", "g"), ("under-g", "h"), ("g", "under-g")] {
+        let denied = judged(whose, &token(whose, signer)).unwrap_err();
+        assert!(
+            matches!(denied, Denied::BadToken(_)),
+            "{whose} by {signer}: {denied}"
+        );
+    }
+    let by_gateway = token("under-h", "g");
+    let permit = judged("under-h", &by_gateway).unwrap();
+    root.set_status(&id("g"), Status::Disabled, NOW).unwrap();
+    assert_eq!(root.recheck(&permit, NOW), Err(Denied::Replaced));
+    assert!(judged("under-h", &by_gateway).is_err());
+    // Its own key does not depend on the gateway's fate.
+    assert!(judged("under-h", &token("under-h", "under-h")).is_ok());
+}
+
+#[test]
+fn broken_updates_are_named_without_their_keys() {
+    for (text, says) in [
+        ("{", "line 1"),
+        (r#"{"gone":["a b"]}"#, "\"a b\""),
+        (
+            r#"{"entries":[{"identity":"x","entry":{"format":9,"auth":"c2VjcmV0"}}]}"#,
+            "format 9",
+        ),
+        (
+            r#"{"entries":[{"identity":"x","entry":{"format":1,"auth":"c2VjcmV0"}}]}"#,
+            "line 1",
+        ),
+    ] {
+        let error = ScopeUpdate::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+    }
+}

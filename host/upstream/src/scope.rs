@@ -1,0 +1,68 @@
+//! Takes over from the parent who is behind this device, so that they are known before they come, and offline too.
+//!
+//! ```text
+//!   connected ─► token ─► the parent offers it? ─► everybody, the last update says so ─► who was not told of is gone
+//!                              │ no: IoT Hub                                               then every change
+//!                              └► identities are registered here by hand
+//! ```
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use edge_amqp::client::{LinkFault, Links, ScopeLink};
+use edge_core::Identity;
+use tokio::time::sleep;
+
+use crate::{Signer, Upstream, back_off};
+
+/// The wait after a link that ended, doubled with each.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(300);
+
+impl Upstream {
+    /// Follows the parent's registry for as long as the connection holds.
+    pub(crate) async fn follow(&self, signer: &Signer, links: &Links) -> Infallible {
+        let mut failures = 0;
+        loop {
+            let mut complete = false;
+            let Err(fault) = self.take_scope(signer, links, &mut complete).await;
+            failures = if complete { 1 } else { failures + 1 };
+            tracing::info!(why = %fault, "the parent does not tell who is behind this device");
+            sleep(back_off(failures, FIRST, LONGEST)).await;
+        }
+    }
+
+    async fn take_scope(
+        &self,
+        signer: &Signer,
+        links: &Links,
+        complete: &mut bool,
+    ) -> Result<Infallible, LinkFault> {
+        let registry = &self.config.registry;
+        let gateway = self.config.hub.device();
+        let own = Identity::Device(gateway.clone());
+        let (offer, _) = signer.prove(links, &own).await?;
+        if !offer.scope {
+            return std::future::pending().await;
+        }
+        let mut link = ScopeLink::attach(links, gateway).await?;
+        let mut told: HashSet<Identity> = HashSet::new();
+        loop {
+            let mut update = link.next().await?;
+            if !*complete {
+                told.extend(update.entries.iter().map(|entry| entry.identity.clone()));
+            }
+            if update.is_complete {
+                *complete = true;
+                let adopted = registry.adopted().into_iter();
+                let gone = adopted.filter(|known| !told.contains(known));
+                update.gone.extend(gone);
+                told = HashSet::new();
+            }
+            // What is not stored is told again on the next link.
+            let adopted = registry.adopt(update.entries, &update.gone);
+            adopted.map_err(|error| LinkFault::Lost(error.to_string()))?;
+        }
+    }
+}
