@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod amqp;
 mod chain;
 mod chance;
 mod full;

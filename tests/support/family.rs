@@ -51,14 +51,20 @@ impl Parent {
 
     /// The settings of a child that its grandparent has registered behind this one.
     pub fn adopt_told(&self, name: &str) -> String {
-        self.daemon.eventually("the child is told of", |daemon| {
+        let connection_string = self.told(name);
+        self.child(name, self.port, &connection_string)
+    }
+
+    /// The connection string of an identity that this one's parent has registered behind it, once it knows it.
+    pub fn told(&self, name: &str) -> String {
+        self.daemon.eventually("it is told of", |daemon| {
             let list = daemon.json("identity list");
             let list = list.as_array().unwrap();
             list.iter().any(|known| known["identity"] == name)
         });
         let known = self.daemon.json(&format!("identity show {name} --keys"));
         let connection_string = known["secrets"]["connection_string"].as_str();
-        self.child(name, self.port, connection_string.unwrap())
+        connection_string.unwrap().to_owned()
     }
 
     fn child(&self, name: &str, port: u16, connection_string: &str) -> String {

@@ -1,0 +1,265 @@
+//! The same over AMQP, from device to hub to parent: devices send on links of their own while either daemon is killed.
+//!
+//! ```text
+//!   sender ─► ledger ─► transfer, some in flight ─► accepted ─► ledger         the parent prints: receipts
+//!                  └ connection lost: again, what was not accepted, in order
+//! ```
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use edge_amqp::client::{Links, ParentConnection, Turn};
+use edge_amqp::{Address, Traffic};
+use edge_core::Identity;
+use edge_daemon::types::MessageInfo;
+use edge_identity::{ConnectionString, Token};
+use fe2o3_amqp_types::messaging::{ApplicationProperties, Data, Message, Outcome};
+use fe2o3_amqp_types::primitives::{Binary, SimpleValue};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::chain::SETTINGS;
+use super::chance::Chance;
+use crate::support::family::Parent;
+use crate::support::ledger::{
+    Item, Ledger, Order, Receipts, Received, Repeats, Rules, Steps, judge,
+};
+use crate::support::{Daemon, Manifest, PATIENCE};
+
+const ROUNDS: u64 = 6;
+const SENDERS: u64 = 4;
+/// Most messages of one sender in flight.
+const FLIGHT: u64 = 50;
+/// Messages that may be under way to a parent.
+const WINDOW: u64 = 8_192;
+/// Most bytes of a body.
+const BODY: u64 = 1_024;
+
+struct Shared {
+    ledger: Ledger,
+    port: u16,
+    trust: Arc<rustls::ClientConfig>,
+    acknowledged: AtomicU64,
+    /// No new messages are sent.
+    last: AtomicBool,
+}
+
+/// A device that sends until it is told to stop, and until all of it is accepted.
+struct Sender {
+    shared: Arc<Shared>,
+    who: ConnectionString,
+    chance: Chance,
+    /// Sent and not accepted, the oldest first.
+    flight: VecDeque<(Item, String)>,
+    next: u64,
+}
+
+impl Sender {
+    fn run(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            // The daemon may be gone, or not there yet; what it cannot be is wrong for ever: the test has its time.
+            while self.connection().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+
+    /// Works on a connection until it is over, or nothing is left to do.
+    async fn connection(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        let host = self.who.gateway.clone().unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", self.shared.port)).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from(host.clone())?;
+        let tls = TlsConnector::from(self.shared.trust.clone());
+        let stream = tls.connect(name, stream).await?;
+        let identity = Identity::Device(self.who.device.clone());
+        let device = identity.to_string();
+        let traffic = Arc::<Traffic>::default();
+        let mut connection = ParentConnection::open(stream, &device, &host, traffic).await?;
+        let links = connection.links();
+        // An outcome does not hear of the connection's end.
+        tokio::select! {
+            done = self.work(&links, identity) => done,
+            why = connection.ended() => Err(why.into()),
+        }
+    }
+
+    async fn work(
+        &mut self,
+        links: &Links,
+        identity: Identity,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let device = identity.to_string();
+        let now = std::time::UNIX_EPOCH.elapsed()?;
+        let expires = edge_core::Timestamp(u64::try_from(now.as_nanos())?);
+        let expires = expires.after(Duration::from_secs(600));
+        let token = Token::make(&self.who.hub, &identity, &self.who.key, expires);
+        links
+            .put_token(&self.who.hub, &identity, &token.to_string())
+            .await?;
+        let address = Address::Events(identity);
+        let mut link = links.sender(&address, None, Turn::First).await?;
+        let mut outcomes = VecDeque::new();
+        for (item, body) in &self.flight {
+            self.shared.ledger.sent(item)?;
+            outcomes.push_back(link.send_batchable(message(item, body)).await?);
+        }
+        loop {
+            let most = 1 + self.chance.below(FLIGHT);
+            while (self.flight.len() as u64) < most && !self.shared.last.load(Ordering::Relaxed) {
+                self.next += 1;
+                let item = Item::new(&device, "events", self.next);
+                let filler = usize::try_from(self.chance.below(BODY)).unwrap();
+                let body = format!("\"{}\"", "x".repeat(filler));
+                let message = message(&item, &body);
+                self.shared.ledger.sent(&item)?;
+                self.flight.push_back((item, body));
+                outcomes.push_back(link.send_batchable(message).await?);
+            }
+            let Some(outcome) = outcomes.pop_front() else {
+                return Ok(());
+            };
+            match outcome.await? {
+                Outcome::Accepted(_) => {}
+                other => return Err(format!("{device}: {other:?}").into()),
+            }
+            let (item, _) = self.flight.pop_front().unwrap();
+            self.shared.ledger.acknowledged(&item)?;
+            self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn message(item: &Item, body: &str) -> Message<Data> {
+    let mut properties = ApplicationProperties::default();
+    let number = SimpleValue::String(item.seq.to_string());
+    properties.0.insert("seq".to_owned(), number);
+    Message {
+        header: None,
+        delivery_annotations: None,
+        message_annotations: None,
+        properties: None,
+        application_properties: Some(properties),
+        body: Data(Binary::from(body.as_bytes().to_vec())),
+        footer: None,
+    }
+}
+
+/// What the parent printed, but for a last line that a kill cut short.
+fn printed(out: &str) -> Vec<Received> {
+    let whole = out.rfind('\n').map_or("", |end| &out[..end]);
+    let receipt = |line: &str| {
+        let message: MessageInfo =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Received {
+            item: Item::new(
+                &message.device,
+                "events",
+                message.properties["seq"].parse().unwrap(),
+            ),
+            steps: Vec::new(),
+        }
+    };
+    whole.lines().map(receipt).collect()
+}
+
+fn trust(daemon: &Daemon) -> Arc<rustls::ClientConfig> {
+    let bundle = daemon.edge("certificates --bundle").output("").code(0).out;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    Arc::new(config)
+}
+
+#[test]
+fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed() {
+    let mut chance = Chance::new("amqp");
+    let mut root = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
+    let mut middle = Parent::with(&format!("{}{SETTINGS}", root.adopt("child1")));
+    middle
+        .daemon
+        .apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+    let senders: Vec<ConnectionString> = (0..SENDERS)
+        .map(|n| {
+            let add = format!("identity add s{n} --behind child1");
+            root.daemon.edge(&add).output("").code(0);
+            middle.told(&format!("s{n}")).parse().unwrap()
+        })
+        .collect();
+    let folder = middle.daemon.dir().to_owned();
+    let receipts = Receipts::create(&folder.join("receipts")).unwrap();
+    let keep = |out: &str| {
+        for receipt in printed(out) {
+            receipts.write(&receipt).unwrap();
+        }
+    };
+    let shared = Arc::new(Shared {
+        ledger: Ledger::create(&folder.join("ledger")).unwrap(),
+        port: middle.port(),
+        trust: trust(&middle.daemon),
+        acknowledged: AtomicU64::new(0),
+        last: AtomicBool::new(false),
+    });
+    let threads: Vec<JoinHandle<()>> = senders
+        .into_iter()
+        .map(|who| {
+            let sender = Sender {
+                shared: shared.clone(),
+                who,
+                chance: chance.child(),
+                flight: VecDeque::new(),
+                next: 0,
+            };
+            std::thread::spawn(|| sender.run())
+        })
+        .collect();
+    for round in 0..ROUNDS {
+        let wanted = shared.acknowledged.load(Ordering::Relaxed) + 50 + chance.below(400);
+        let until = Instant::now() + PATIENCE;
+        while shared.acknowledged.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < until, "round {round}: nothing is accepted");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        chance.moment(Duration::from_millis(50));
+        if round % 2 == 0 {
+            middle.daemon.kill();
+            middle.daemon.again();
+        } else {
+            root.daemon.running().kill_now();
+            keep(&root.daemon.stop().out);
+            root.daemon.again();
+        }
+    }
+    shared.last.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    middle.daemon.waits("$upstream", 0);
+    root.daemon.waits("$upstream", 0);
+    keep(&root.daemon.stop().code(0).out);
+    let entries = Ledger::read(&folder.join("ledger")).unwrap();
+    assert!(fs::metadata(folder.join("receipts")).unwrap().len() > 0);
+    let rules = Rules {
+        repeats: Repeats::AtMost(ROUNDS * (WINDOW + SENDERS * FLIGHT)),
+        order: Order::OfFirst,
+        steps: Steps::Stable,
+    };
+    let received = Receipts::read(&folder.join("receipts")).unwrap();
+    let verdict = judge(&entries, &received, rules).expect("what came");
+    assert!(verdict.received >= verdict.acknowledged);
+    eprintln!("AMQP, {ROUNDS} kills: {verdict}");
+}
