@@ -103,7 +103,7 @@ impl Sender {
         let expires = expires.after(Duration::from_secs(600));
         let token = Token::make(&self.who.hub, &identity, &self.who.key, expires);
         links
-            .put_token(&self.who.hub, &identity, &token.to_string())
+            .put_token(&self.who.hub, &identity, token.as_ref())
             .await?;
         let address = Address::Events(identity);
         let mut link = links.sender(&address, None, Turn::First).await?;
