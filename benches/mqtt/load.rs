@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
 use super::wire::{Came, Publish, Transport, Wire};
 
@@ -166,9 +166,14 @@ impl Run {
         let mut events = [MaybeUninit::uninit(); 128];
         while !self.done() {
             let due = self.due();
-            let wait = due.map_or(STANDSTILL, |due| due.duration_since(Instant::now()));
-            let wait = Timespec::try_from(wait).expect("a few seconds");
-            let (events, _) = epoll::wait(&self.poll, &mut events, Some(&wait))?;
+            let mut wait = STANDSTILL;
+            if let Some(due) = due {
+                // epoll waits for whole milliseconds, poll does not.
+                let rest = timespec(due.duration_since(Instant::now()));
+                poll(&mut [PollFd::new(&self.poll, PollFlags::IN)], Some(&rest))?;
+                wait = Duration::ZERO;
+            }
+            let (events, _) = epoll::wait(&self.poll, &mut events, Some(&timespec(wait)))?;
             let now = Instant::now();
             self.out_of_time(now);
             if due.is_some_and(|due| due <= now) {
@@ -346,6 +351,10 @@ fn flush(poll: &OwnedFd, token: usize, wire: &mut Wire, blocked: &mut bool) -> i
         epoll::modify(poll, wire.stream(), data, flags)?;
     }
     Ok(())
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec::try_from(time).expect("a few seconds")
 }
 
 /// CPU time of the calling thread.
