@@ -6,7 +6,7 @@ use super::load::Load;
 use super::wire::Transport;
 
 /// How long a server is given messages in one repetition; in a quick run.
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_millis(1_500);
 const QUICK: Duration = Duration::from_millis(100);
 
 /// One question.
