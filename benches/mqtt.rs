@@ -10,6 +10,8 @@
 mod hop;
 #[path = "mqtt/load.rs"]
 mod load;
+#[path = "mqtt/measure.rs"]
+mod measure;
 #[path = "mqtt/servers.rs"]
 mod servers;
 mod support;
@@ -20,9 +22,10 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use load::{BODY, Load, Outcome};
-use servers::Server;
-use support::process::{Counts, megabytes, settle};
+use load::Load;
+use measure::{Measured, float, measure};
+use servers::{Persistence, Server};
+use support::process::{megabytes, settle};
 use support::{Bench, Goal};
 use wire::{Transport, Wire};
 
@@ -44,11 +47,17 @@ struct Case {
     written: Goal,
 }
 
+/// Bytes of a body.
+const BODY: usize = 256;
+
 const PLAIN: Load = Load {
     publishers: 1,
     subscribers: 1,
     window: 100,
     messages: 200_000,
+    time: None,
+    pace: None,
+    body: BODY,
     clean: true,
     transport: Transport::Plain,
 };
@@ -122,58 +131,6 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// One repetition of a case with one server.
-struct Measured {
-    rate: f64,
-    /// Microseconds of the server's processor time for each delivery.
-    cpu: f64,
-    /// Bytes written to the device for each byte of body that was published.
-    written: f64,
-    /// Peak of resident memory in this run, megabytes.
-    peak: f64,
-    /// Share of a core that the load generator took, in percent.
-    generator: f64,
-    latencies: Vec<u64>,
-    lost: u64,
-    disordered: u64,
-}
-
-fn measure(server: &Server, name: &str, load: Load) -> io::Result<Measured> {
-    // The peak of resident memory counts from here.
-    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5")?;
-    let before = Counts::of(server.pid());
-    let outcome = load::run(server.address, name, load)
-        .map_err(|error| io::Error::other(format!("{error}; it said: {}", server.said())))?;
-    let used = Counts::of(server.pid()).since(before);
-    let Outcome {
-        acknowledged,
-        delivered,
-        latencies,
-        lost,
-        disordered,
-        busy,
-    } = outcome;
-    let took = acknowledged.max(delivered);
-    let (messages, deliveries) = (f64::from(load.messages), float(load.deliveries()));
-    #[allow(clippy::cast_precision_loss, reason = "figures")]
-    let bytes = messages * BODY as f64;
-    Ok(Measured {
-        rate: deliveries / took.as_secs_f64(),
-        cpu: used.cpu.as_secs_f64() * 1e6 / deliveries,
-        written: float(used.device) / bytes,
-        peak: megabytes(server.pid(), "status", "VmHWM:"),
-        generator: 100.0 * busy.as_secs_f64() / took.as_secs_f64(),
-        latencies,
-        lost,
-        disordered,
-    })
-}
-
-#[allow(clippy::cast_precision_loss, reason = "figures")]
-fn float(n: u64) -> f64 {
-    n as f64
-}
-
 /// All servers that speak over this transport. What cannot be started is named; without ours the
 /// benchmark fails in the end.
 fn start(transport: Transport, complete: &mut bool) -> Vec<Server> {
@@ -185,7 +142,7 @@ fn start(transport: Transport, complete: &mut bool) -> Vec<Server> {
             *complete = false;
         }
     }
-    match servers::mosquitto(transport) {
+    match servers::mosquitto(transport, Persistence::Off) {
         Ok(Some(server)) => servers.push(server),
         Ok(None) => complain!(
             "NOT COMPARED WITH mosquitto, which is not installed: apt-get install mosquitto"
@@ -278,7 +235,8 @@ fn print(bench: &Bench, case: &Case, load: Load, server: &Server, runs: &[Measur
     let generator = column(&|run| run.generator);
     bench.figure(&name, "generator", "% core", &generator, Goal::None);
     if server.name == "edge" {
-        let written = column(&|run| run.written);
+        #[allow(clippy::cast_precision_loss, reason = "figures")]
+        let written = column(&|run| run.written / load.body as f64);
         bench.figure(&name, "written", "B/B", &written, case.written);
         let faults = column(&|run| float(run.lost + run.disordered));
         bench.figure(&name, "faults", "", &faults, Goal::AtMost(0.0));

@@ -1,6 +1,8 @@
 //! The servers that are compared, each a process of its own with a directory of its own, which end when
 //! they are dropped.
 
+#![allow(dead_code, reason = "each benchmark uses its own part of this")]
+
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,8 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub name: &'static str,
     pub address: SocketAddr,
+    command: Command,
     child: Child,
     dir: TempDir,
+}
+
+/// What mosquitto writes to its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    Off,
+    /// As its documentation and Debian's settings have it: all of it every half hour, and at the end.
+    Default,
+    /// All of it after each turn of its loop in which something changed.
+    Forced,
 }
 
 impl Server {
@@ -33,26 +46,48 @@ impl Server {
         let address = free_port()?;
         let log = File::create(dir.path().join("said"))?;
         let mut command = make(dir.path(), address)?;
-        let child = command
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
+            .stderr(log);
+        let child = command.spawn()?;
         let mut server = Self {
             name,
             address,
+            command,
             child,
             dir,
         };
+        server.listens()?;
+        Ok(server)
+    }
+
+    /// Waits until it does.
+    fn listens(&mut self) -> io::Result<()> {
         let begin = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if server.child.try_wait()?.is_some() || begin.elapsed() > PATIENCE {
-                let said = server.said();
+        while TcpStream::connect(self.address).is_err() {
+            if self.child.try_wait()?.is_some() || begin.elapsed() > PATIENCE {
+                let said = self.said();
                 return Err(io::Error::other(format!("it does not listen: {said}")));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(server)
+        Ok(())
+    }
+
+    /// `kill -9`. What it gave to the kernel stays.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it once more, over what it kept; how long until it listens.
+    pub fn start_again(&mut self) -> io::Result<Duration> {
+        let begin = Instant::now();
+        self.child = self.command.spawn()?;
+        self.listens()?;
+        Ok(begin.elapsed())
     }
 
     /// Its process.
@@ -81,9 +116,9 @@ fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Debian's mosquitto, without persistence, with as many in flight to a subscriber as any run has, and
-/// without the limit at which it drops what waits. `None` where it is not installed.
-pub fn mosquitto(transport: Transport) -> io::Result<Option<Server>> {
+/// Debian's mosquitto, with as many in flight to a subscriber as any run has, and without the limit at
+/// which it drops what waits. `None` where it is not installed.
+pub fn mosquitto(transport: Transport, persistence: Persistence) -> io::Result<Option<Server>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     let programs = dirs.map(|dir| dir.join("mosquitto"));
@@ -91,13 +126,23 @@ pub fn mosquitto(transport: Transport) -> io::Result<Option<Server>> {
         return Ok(None);
     };
     let start = |dir: &Path, address: SocketAddr| {
+        let kept = match persistence {
+            Persistence::Off => "persistence false\n".to_owned(),
+            _ => format!(
+                "persistence true\npersistence_location {}/\n",
+                dir.display()
+            ),
+        };
         let mut config = format!(
-            "user root\npersistence false\nlog_type none\nallow_anonymous true\n\
+            "user root\n{kept}log_type none\nallow_anonymous true\n\
              max_inflight_messages 1000\nmax_queued_messages 0\nset_tcp_nodelay true\n\
              listener {} {}\n",
             address.port(),
             address.ip()
         );
+        if persistence == Persistence::Forced {
+            config += "autosave_on_changes true\nautosave_interval 1\n";
+        }
         if transport == Transport::Tls {
             let (certificate, key) = (dir.join("server.pem"), dir.join("server.key"));
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
@@ -116,7 +161,12 @@ pub fn mosquitto(transport: Transport) -> io::Result<Option<Server>> {
         command.arg("-c").arg(file);
         Ok(command)
     };
-    Server::start("mosquitto", start).map(Some)
+    let name = match persistence {
+        Persistence::Off => "mosquitto",
+        Persistence::Default => "mosquitto, default",
+        Persistence::Forced => "mosquitto, forced",
+    };
+    Server::start(name, start).map(Some)
 }
 
 /// rumqttd in a process of its own (`benches/rumqttd`), which `.ci/build-peers` builds. `None` where it

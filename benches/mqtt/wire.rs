@@ -40,6 +40,8 @@ pub struct Wire {
 /// A packet that came, its body in place.
 pub enum Came<'a> {
     ConnAck {
+        /// A session of this client was there.
+        present: bool,
         code: u8,
     },
     SubAck {
@@ -85,8 +87,13 @@ impl Wire {
         })
     }
 
-    /// CONNECT of MQTT 3.1.1 and its answer.
-    pub fn log_in(&mut self, id: &str, clean: bool, login: Option<(&str, &str)>) -> io::Result<()> {
+    /// CONNECT of MQTT 3.1.1 and its answer: whether a session of this client was there.
+    pub fn log_in(
+        &mut self,
+        id: &str,
+        clean: bool,
+        login: Option<(&str, &str)>,
+    ) -> io::Result<bool> {
         let mut flags = u8::from(clean) << 1;
         let mut payload = Vec::new();
         text(&mut payload, id);
@@ -101,8 +108,8 @@ impl Wire {
         packet.extend(payload);
         self.send(0x10, &packet)?;
         match self.answer()? {
-            Came::ConnAck { code: 0 } => Ok(()),
-            Came::ConnAck { code } => Err(io::Error::other(format!("CONNECT refused: {code}"))),
+            Came::ConnAck { present, code: 0 } => Ok(present),
+            Came::ConnAck { code, .. } => Err(io::Error::other(format!("CONNECT refused: {code}"))),
             _ => Err(io::Error::other("CONNECT not answered by CONNACK")),
         }
     }
@@ -226,6 +233,7 @@ impl Wire {
         };
         Ok(Some(match kind {
             0x20 => Came::ConnAck {
+                present: packet.first().is_some_and(|flags| flags & 1 != 0),
                 code: *packet.get(1).ok_or_else(bad)?,
             },
             0x90 => Came::SubAck {
