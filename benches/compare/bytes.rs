@@ -61,8 +61,8 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
         };
         let before = taken(&world);
         let manifest = module_of(
-            through(Manifest::new(), &["m"]),
-            "m",
+            through(Manifest::new(), &["module"]),
+            "module",
             *kind,
             "filter",
             &format!("{address}/component:1"),
@@ -70,7 +70,7 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
         );
         world.apply(&manifest, 1)?;
         ends.go(
-            "m",
+            "module",
             super::load::Plan {
                 rate: None,
                 messages: 1,

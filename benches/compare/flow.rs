@@ -59,12 +59,12 @@ const WAYS: [Way; 9] = [
 
 /// The speeds: what to call them, messages a second, seconds in a full and in a quick run.
 const SPEEDS: [(&str, f64, f64, f64); 3] = [
-    ("1/s", 1.0, 30.0, 0.0),
-    ("1 000/s", 1_000.0, 5.0, 1.0),
-    ("10 000/s", 10_000.0, 4.0, 0.5),
+    ("1/s", 1.0, 15.0, 0.0),
+    ("1 000/s", 1_000.0, 4.0, 1.0),
+    ("10 000/s", 10_000.0, 2.0, 0.5),
 ];
 /// Messages of a run at saturation, full and quick.
-const SATURATION: (u32, u32) = (60_000, 5_000);
+const SATURATION: (u32, u32) = (40_000, 5_000);
 const SHARES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 impl Way {
@@ -194,10 +194,10 @@ fn turns(
     speed: &str,
     plan: Plan,
 ) -> io::Result<Vec<Vec<Measured>>> {
-    let repetitions = if plan.rate == Some(1.0) {
-        1
-    } else {
-        bench.repetitions(5)
+    let repetitions = match plan.rate {
+        Some(1.0) => 1,
+        _ if bench.quick => 2,
+        _ => 5,
     };
     let mut all: Vec<Vec<Measured>> = ways.iter().map(|_| Vec::new()).collect();
     for repetition in 1..=repetitions {

@@ -3,6 +3,7 @@
 //! messages a second?
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::edge::Manifest;
 use super::load::Plan;
@@ -27,9 +28,11 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
     let mut world = World::new(site)?;
     let mut ends = world.ends()?;
     let repetitions = if bench.quick { 1 } else { 3 };
-    let messages = if bench.quick { 1_000 } else { 5_000 };
+    let messages = if bench.quick { 500 } else { 3_000 };
     // By case and victim.
     let mut p99 = vec![vec![Vec::new(); kinds.len()]; cases.len()];
+    // Whether the neighbour does what it is said to do is seen by the processors.
+    let mut busy: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     for repetition in 1..=repetitions {
         for (at, (name, neighbour)) in cases.iter().enumerate() {
             bench.progress(format_args!(
@@ -63,6 +66,15 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
                 // A component is stopped at its deadline, and given the next one.
                 ends.send("bad", 200)?;
             }
+            let usage = world.usage();
+            let spent = || {
+                usage
+                    .shares()
+                    .map(super::world::Share::cpu)
+                    .iter()
+                    .sum::<Duration>()
+            };
+            let (begin, before) = (Instant::now(), spent());
             for (victim, kind) in kinds.iter().enumerate() {
                 let plan = Plan {
                     rate: Some(RATE),
@@ -78,7 +90,12 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
                 }
                 p99[at][victim].push(outcome.latency(0.99));
             }
+            let share = (spent() - before).as_secs_f64() / begin.elapsed().as_secs_f64();
+            busy[at].push(100.0 * share);
         }
+    }
+    for ((name, _), busy) in cases.iter().zip(&busy) {
+        bench.figure(name, "CPU of all", "% core", busy, Goal::None);
     }
     for (victim, kind) in kinds.iter().enumerate() {
         for ((name, _), values) in cases.iter().zip(&p99) {

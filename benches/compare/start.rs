@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is deployed, and its modules.
 const CASES: [(&str, &[(&str, Kind)]); 3] = [
-    ("Wasm", &[("w", Kind::Wasm)]),
-    ("container", &[("c", Kind::Container)]),
+    ("Wasm", &[("wasm", Kind::Wasm)]),
+    ("container", &[("box", Kind::Container)]),
     (
         "Wasm, then container",
-        &[("w", Kind::Wasm), ("c", Kind::Container)],
+        &[("wasm", Kind::Wasm), ("box", Kind::Container)],
     ),
 ];
 
@@ -31,7 +31,7 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
     let address = publish(site)?;
     let mut cold: Vec<Vec<f64>> = CASES.iter().map(|_| Vec::new()).collect();
     let mut warm = cold.clone();
-    let repetitions = if bench.quick { 2 } else { 7 };
+    let repetitions = if bench.quick { 1 } else { 5 };
     for repetition in 1..=repetitions {
         for (at, (name, modules)) in CASES.iter().enumerate() {
             if !modules.iter().all(|(_, kind)| site.kinds().contains(kind)) {
@@ -126,6 +126,9 @@ fn first(
     let request = super::world::request(&manifest, world.daemon.dir())?;
     let begin = Instant::now();
     super::world::put(&world.daemon.socket(), &request)?;
-    let handled = ends.first(PATIENCE)?;
+    let handled = ends.first(PATIENCE).map_err(|error| {
+        let list = world.daemon.json("list");
+        io::Error::other(format!("{error}: {list}"))
+    })?;
     Ok((handled - begin).as_secs_f64() * 1e3)
 }

@@ -27,7 +27,7 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
         world.apply(&manifest, kinds.len())
     };
     make(&mut world)?;
-    let repetitions = if bench.quick { 2 } else { 7 };
+    let repetitions = if bench.quick { 1 } else { 5 };
     let [mut gap, mut longest, mut without] = [(); 3].map(|()| vec![Vec::new(); kinds.len()]);
     for repetition in 1..=repetitions {
         for (at, kind) in kinds.iter().enumerate() {
