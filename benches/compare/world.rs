@@ -166,7 +166,8 @@ pub fn program() -> PathBuf {
 pub fn component() -> PathBuf {
     let path = modules().join("wasm32-wasip2/release/compared.wasm");
     if !path.exists() {
-        eprintln!("{} is not there: run .ci/build-samples", path.display());
+        let what = format_args!("{} is not there: run .ci/build-samples", path.display());
+        super::support::complain("compare", what);
         std::process::exit(2);
     }
     path

@@ -58,7 +58,7 @@ pub fn ranges(title: &str, records: &[&Record]) -> Result<String, String> {
             .x_labels(8)
             .x_label_formatter(&value)
             .label_style(("sans-serif", LETTERS))
-            .light_line_style(WHITE)
+            .max_light_lines(0)
             .draw()
             .map_err(said)?;
         for (row, record) in (0..rows).rev().zip(records) {
@@ -101,7 +101,7 @@ pub fn turns(title: &str, turns: &[f64]) -> Result<String, String> {
         chart
             .configure_mesh()
             .label_style(("sans-serif", LETTERS))
-            .light_line_style(WHITE)
+            .max_light_lines(0)
             .draw()
             .map_err(said)?;
         let dots = turns
