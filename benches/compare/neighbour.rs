@@ -17,6 +17,34 @@ const WORKS: [(&str, &str); 3] = [
     ("flood", "floods its log"),
 ];
 
+/// What the processors are looked at for, as in [`super::world::Usage::shares`].
+const SHARES: [&str; 4] = ["daemon", "program", "shim", "engine"];
+/// Less of a core than that is rest.
+const REST: f64 = 0.1;
+/// Longest wait for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Processor time so far, by what it went to.
+fn spent(world: &World) -> [Duration; 4] {
+    world.usage().shares().map(super::world::Share::cpu)
+}
+
+/// Waits until nothing has much to do any more.
+fn rest(world: &World) {
+    const LOOK: Duration = Duration::from_millis(500);
+    let begin = Instant::now();
+    let all = || -> Duration { spent(world).iter().sum() };
+    let mut before = all();
+    while begin.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+        let now = all();
+        if now.saturating_sub(before) < LOOK.mul_f64(REST) {
+            return;
+        }
+        before = now;
+    }
+}
+
 pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
     let kinds = site.kinds();
     let mut cases: Vec<(String, Option<(Kind, &str)>)> = vec![("no neighbour".to_owned(), None)];
@@ -32,7 +60,7 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
     // By case and victim.
     let mut p99 = vec![vec![Vec::new(); kinds.len()]; cases.len()];
     // Whether the neighbour does what it is said to do is seen by the processors.
-    let mut busy: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
+    let mut busy: Vec<[Vec<f64>; 4]> = cases.iter().map(|_| Default::default()).collect();
     for repetition in 1..=repetitions {
         for (at, (name, neighbour)) in cases.iter().enumerate() {
             bench.progress(format_args!(
@@ -62,19 +90,13 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
                     },
                 )?;
             }
+            // The one before may have left work: a flood of lines is read on when its module is gone.
+            rest(&world);
             if neighbour.is_some() {
                 // A component is stopped at its deadline, and given the next one.
                 ends.send("bad", 200)?;
             }
-            let usage = world.usage();
-            let spent = || {
-                usage
-                    .shares()
-                    .map(super::world::Share::cpu)
-                    .iter()
-                    .sum::<Duration>()
-            };
-            let (begin, before) = (Instant::now(), spent());
+            let (begin, before) = (Instant::now(), spent(&world));
             for (victim, kind) in kinds.iter().enumerate() {
                 let plan = Plan {
                     rate: Some(RATE),
@@ -90,12 +112,18 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
                 }
                 p99[at][victim].push(outcome.latency(0.99));
             }
-            let share = (spent() - before).as_secs_f64() / begin.elapsed().as_secs_f64();
-            busy[at].push(100.0 * share);
+            let now = spent(&world);
+            for (values, (now, before)) in busy[at].iter_mut().zip(now.iter().zip(before)) {
+                let share =
+                    now.saturating_sub(before).as_secs_f64() / begin.elapsed().as_secs_f64();
+                values.push(100.0 * share);
+            }
         }
     }
     for ((name, _), busy) in cases.iter().zip(&busy) {
-        bench.figure(name, "CPU of all", "% core", busy, Goal::None);
+        for (share, values) in SHARES.iter().zip(busy) {
+            bench.figure(name, &format!("CPU {share}"), "% core", values, Goal::None);
+        }
     }
     for (victim, kind) in kinds.iter().enumerate() {
         for ((name, _), values) in cases.iter().zip(&p99) {

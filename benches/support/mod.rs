@@ -202,7 +202,9 @@ impl Bench {
         if let Some(baseline) = &self.baseline {
             record.before = baseline.find(case, metric);
         }
-        if record.low <= 1.0 && record.high >= 1.0 {
+        if ratios.len() == 1 {
+            record.doubt = Some("one repetition: no spread is known");
+        } else if record.low <= 1.0 && record.high >= 1.0 {
             record.doubt = Some("too noisy to tell which is larger");
         }
         self.emit(record);
