@@ -1,8 +1,10 @@
 //! What every benchmark shares: its options, its figures, and how they are printed.
 //!
-//! `cargo bench --bench NAME -- [--quick] [--json] [--only TEXT]`: a table for people, or one JSON object a line:
+//! `cargo bench --bench NAME -- [--quick] [--json] [--only TEXT] [--out FILE] [--html FILE] [--baseline FILE]`: a table
+//! for people, or with `--json` one JSON object a line, which `--out` writes to a file beside the table:
 //! `{"bench":"hop","case":"…","metric":"rate","value":412000,"unit":"msg/s","low":…,"high":…,"goal":300000,"met":true}`.
-//! A value is the median of the repetitions, `low` and `high` are their range.
+//! A value is the median of the repetitions, `low` and `high` are their range. `--html` writes a page with plots, and
+//! `--baseline` compares each figure with those that an earlier run left by `--out`.
 
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
 #![allow(
@@ -11,13 +13,25 @@
     reason = "printing is what a benchmark is for"
 )]
 
+mod baseline;
+mod calibration;
+mod machine;
+mod page;
 pub mod process;
+mod record;
 
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use baseline::Baseline;
+use calibration::Calibration;
 use edge_core::Priority;
 use edge_route::{Mode, Route, RouteEntry};
+use machine::Machine;
+use record::Record;
 
 /// What a figure is held against.
 #[derive(Clone, Copy)]
@@ -33,6 +47,22 @@ pub struct Bench {
     json: bool,
     pub quick: bool,
     only: Option<String>,
+    html: Option<PathBuf>,
+    baseline: Option<Baseline>,
+    begin: Instant,
+    run: RefCell<Run>,
+}
+
+/// What came of it so far.
+#[derive(Default)]
+struct Run {
+    out: Option<File>,
+    records: Vec<Record>,
+    settings: Vec<(String, String)>,
+    remarks: Vec<String>,
+    calibration: Calibration,
+    /// Letters of the line of progress that is on the terminal.
+    progress: usize,
 }
 
 impl Bench {
@@ -43,21 +73,48 @@ impl Bench {
             json: false,
             quick: false,
             only: None,
+            html: None,
+            baseline: None,
+            begin: Instant::now(),
+            run: RefCell::default(),
         };
+        let (mut out, mut baseline): (Option<PathBuf>, Option<PathBuf>) = (None, None);
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
+            let mut file = || match words.next() {
+                Some(file) => Some(PathBuf::from(file)),
+                None => refuse(name, format_args!("{word}: a value is missing")),
+            };
             match word.as_str() {
                 "--only" => bench.only = words.next(),
                 "--json" => bench.json = true,
                 "--quick" => bench.quick = true,
+                "--out" => out = file(),
+                "--html" => bench.html = file(),
+                "--baseline" => baseline = file(),
                 "--bench" => {} // cargo's own
-                other => {
-                    eprintln!(
-                        "{name}: unknown option {other}: expected --quick, --json or --only TEXT"
-                    );
-                    std::process::exit(2);
-                }
+                other => refuse(
+                    name,
+                    format_args!(
+                        "unknown option {other}: expected --quick, --json, --only TEXT, --out FILE, --html FILE \
+                         or --baseline FILE"
+                    ),
+                ),
             }
+        }
+        // Before the file is written anew: it may be the same one.
+        bench.baseline = baseline.map(|path| match Baseline::read(&path, name) {
+            Ok(baseline) => baseline,
+            Err(error) => refuse(name, format_args!("read {}: {error}", path.display())),
+        });
+        if let Some(path) = out {
+            match File::create(&path) {
+                Ok(file) => bench.run.get_mut().out = Some(file),
+                Err(error) => refuse(name, format_args!("create {}: {error}", path.display())),
+            }
+            bench.keep(&serde_json::json!({
+                "bench": name, "quick": bench.quick, "machine": Machine::look().facts(),
+            }));
         }
         if !bench.json {
             println!(
@@ -80,38 +137,160 @@ impl Bench {
         if self.quick { full.min(3) } else { full }
     }
 
+    /// How a run was set up, for its page.
+    pub fn setting(&self, name: &str, value: impl std::fmt::Display) {
+        let value = value.to_string();
+        self.keep(&serde_json::json!({"bench": self.name, "setting": name, "is": value}));
+        self.run
+            .borrow_mut()
+            .settings
+            .push((name.to_owned(), value));
+    }
+
+    /// Says what a reader of the figures must know: what was left out, and why; what went wrong.
+    pub fn remark(&self, what: impl std::fmt::Display) {
+        self.wipe();
+        let what = what.to_string();
+        complain(self.name, &what);
+        self.keep(&serde_json::json!({"bench": self.name, "remark": what}));
+        self.run.borrow_mut().remarks.push(what);
+    }
+
+    /// Says on standard error what is done now, and looks meanwhile how fast the machine is.
+    pub fn progress(&self, what: impl std::fmt::Display) {
+        self.run.borrow_mut().calibration.take_turn();
+        let seconds = self.begin.elapsed().as_secs();
+        let line = format!("[{}:{:02}] {what}", seconds / 60, seconds % 60);
+        if std::io::stderr().is_terminal() {
+            self.wipe();
+            eprint!("{line}");
+            self.run.borrow_mut().progress = line.chars().count();
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Takes the line of progress off the terminal.
+    fn wipe(&self) {
+        let width = std::mem::take(&mut self.run.borrow_mut().progress);
+        if width > 0 {
+            eprint!("\r{:width$}\r", "");
+        }
+    }
+
     /// Prints a figure: the median of its repetitions.
     pub fn figure(&self, case: &str, metric: &str, unit: &str, values: &[f64], goal: Goal) {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (Some(low), Some(high)) = (sorted.first(), sorted.last()) else {
+        let Some(mut record) = Record::of(case, metric, unit, values, goal) else {
             eprintln!("{}: {case}: {metric}: nothing was measured", self.name);
             std::process::exit(1);
         };
-        let median = sorted[sorted.len() / 2];
-        let (goal, met) = match goal {
-            Goal::AtLeast(goal) => (Some((">=", goal)), Some(median >= goal)),
-            Goal::AtMost(goal) => (Some(("<=", goal)), Some(median <= goal)),
-            Goal::None => (None, None),
+        self.run.borrow_mut().calibration.take_turn();
+        if let Some(baseline) = &self.baseline {
+            record.before = baseline.find(case, metric);
+        }
+        self.emit(record);
+    }
+
+    /// Prints how one sort of thing does against another, from repetitions next to each other: above 1, the first
+    /// one's figures are larger. Says so where that cannot be told.
+    pub fn versus(&self, case: &str, metric: &str, one: &[f64], other: &[f64]) {
+        let pairs = one.iter().zip(other);
+        let ratios: Vec<f64> = pairs.map(|(one, other)| one / other).collect();
+        let Some(mut record) = Record::of(case, metric, "ratio", &ratios, Goal::None) else {
+            return;
         };
+        if let Some(baseline) = &self.baseline {
+            record.before = baseline.find(case, metric);
+        }
+        if ratios.len() == 1 {
+            record.doubt = Some("one repetition: no spread is known");
+        } else if record.low <= 1.0 && record.high >= 1.0 {
+            record.doubt = Some("too noisy to tell which is larger");
+        }
+        self.emit(record);
+    }
+
+    fn emit(&self, record: Record) {
+        self.wipe();
+        let line = record.json(self.name);
+        self.keep(&line);
         if self.json {
-            let line = serde_json::json!({
-                "bench": self.name, "case": case, "metric": metric, "value": median, "unit": unit,
-                "low": low, "high": high, "repetitions": values.len(),
-                "goal": goal.map(|(_, goal)| goal), "met": met,
-            });
             println!("{line}");
         } else {
-            let goal = goal.map_or(String::new(), |(sign, goal)| {
-                format!(
-                    "{sign} {goal} {}",
-                    if met == Some(true) { "met" } else { "MISSED" }
-                )
-            });
-            let range = format!("{low:.3} … {high:.3}");
-            println!("{case:<44} {metric:<10} {median:>14.3} {unit:<7} {range:>27}  {goal}");
+            println!("{}", record.row());
+        }
+        self.run.borrow_mut().records.push(record);
+    }
+
+    /// Writes a line to the file of `--out`.
+    fn keep(&self, line: &serde_json::Value) {
+        let mut run = self.run.borrow_mut();
+        if let Some(out) = &mut run.out
+            && let Err(error) = writeln!(out, "{line}")
+        {
+            complain(self.name, format_args!("write the lines of --out: {error}"));
+            run.out = None;
         }
     }
+
+    /// What only the whole run can tell.
+    fn end(&mut self) {
+        self.wipe();
+        let (name, html) = (self.name, self.html.take());
+        let run = self.run.get_mut();
+        if run.records.is_empty() {
+            return;
+        }
+        let mut says = Vec::new();
+        says.extend(run.calibration.verdict());
+        let doubtful = run.records.iter().filter(|record| record.doubt.is_some());
+        match doubtful.count() {
+            0 => {}
+            count => says.push(format!(
+                "{count} of {} figures are marked ~: their repetitions differ too much for a fine comparison",
+                run.records.len()
+            )),
+        }
+        if let Some(baseline) = &self.baseline {
+            says.extend(baseline.verdict(&run.records));
+        }
+        for line in &says {
+            eprintln!("{name}: {line}");
+        }
+        let says: Vec<String> = run.remarks.iter().chain(&says).cloned().collect();
+        if let Some(path) = html {
+            let took = self.begin.elapsed();
+            let page = page::Page {
+                name,
+                quick: self.quick,
+                took,
+                machine: &Machine::look(),
+                settings: &run.settings,
+                says: &says,
+                calibration: &run.calibration,
+                records: &run.records,
+            };
+            match std::fs::write(&path, page.html()) {
+                Ok(()) => eprintln!("{name}: {} has the page", path.display()),
+                Err(error) => complain(name, format_args!("write {}: {error}", path.display())),
+            }
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // A page of half a run would be taken for a whole one.
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// Ends the program because of its command line.
+fn refuse(name: &str, why: std::fmt::Arguments<'_>) -> ! {
+    eprintln!("{name}: {why}");
+    std::process::exit(2);
 }
 
 /// A route as a deployment has it, named by its own text.

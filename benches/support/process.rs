@@ -81,3 +81,55 @@ pub fn settle(pid: u32) {
         }
     }
 }
+
+/// All processes that come from this one, itself first, with their names. Those that end meanwhile are left out.
+pub fn tree(root: u32) -> Vec<(u32, String)> {
+    let mut all: Vec<(u32, u32, String)> = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        // The name, in brackets, may hold anything.
+        if let Some((head, rest)) = stat.rsplit_once(") ")
+            && let Some((_, name)) = head.split_once('(')
+            && let Some(parent) = rest.split(' ').nth(1).and_then(|word| word.parse().ok())
+        {
+            all.push((pid, parent, name.to_owned()));
+        }
+    }
+    let mut found: Vec<(u32, String)> = Vec::new();
+    let mut wanted = vec![root];
+    while let Some(next) = wanted.pop() {
+        for (pid, parent, name) in &all {
+            if *pid == next {
+                found.push((*pid, name.clone()));
+            } else if *parent == next {
+                wanted.push(*pid);
+            }
+        }
+    }
+    found
+}
+
+/// Proportional memory in kilobytes (10³ bytes); nothing of a process that ended.
+pub fn proportional(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) * 1.024
+}
+
+/// Processor time, user's and system's; nothing of a process that ended.
+pub fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let ticks = fields.split(' ').skip(11).take(2);
+    Duration::from_millis(ticks.filter_map(|n| n.parse::<u64>().ok()).sum::<u64>() * TICK)
+}

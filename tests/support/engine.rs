@@ -161,6 +161,16 @@ impl Engine {
         }
     }
 
+    /// The process that everything of it comes from: itself, its helpers and all containers.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Where images and containers lie.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 /// The name of this host there.
 pub const GATEWAY: &str = "edgegw";
 /// Says in the environment that the namespaces are there.
-const INSIDE: &str = "EDGE_TEST_NAMESPACE";
+pub const INSIDE: &str = "EDGE_TEST_NAMESPACE";
 
 const ENTER: &str = r#"ip link set lo up && mount --bind "$1" /etc/hosts && shift && exec "$@""#;
 

@@ -32,8 +32,15 @@ pub fn temperature(
     if let Some(text) = property {
         return number(&text).map(Some);
     }
-    let body = body();
-    let Ok(body) = serde_json::from_slice::<Body>(&body) else {
+    of_body(&body())
+}
+
+/// The temperature in a body alone.
+///
+/// # Errors
+/// As [`temperature`].
+pub fn of_body(body: &[u8]) -> Result<Option<f64>, String> {
+    let Ok(body) = serde_json::from_slice::<Body>(body) else {
         return Ok(None);
     };
     let inner = body.machine.and_then(|machine| machine.temperature);
@@ -55,7 +62,9 @@ mod tests {
     use super::*;
 
     fn of_body(body: &str) -> Result<Option<f64>, String> {
-        temperature(None, || body.as_bytes().to_vec())
+        let found = super::of_body(body.as_bytes());
+        assert_eq!(found, temperature(None, || body.as_bytes().to_vec()));
+        found
     }
 
     #[test]
