@@ -60,6 +60,10 @@ impl Record {
     /// How it compares with the earlier run, if that has it: now by then, and whether the ranges overlap.
     pub fn change(&self) -> Option<(f64, bool)> {
         let before = self.before?;
+        // By nothing there is no ratio.
+        if before.median == 0.0 {
+            return None;
+        }
         let overlaps = self.low <= before.high && before.low <= self.high;
         Some((self.median / before.median, overlaps))
     }

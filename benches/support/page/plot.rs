@@ -14,6 +14,8 @@ const LETTERS: u32 = 13;
 const NAMES: i32 = 420;
 /// From here on a linear scale would hide the small ones.
 const FAR_APART: f64 = 20.0;
+/// A scale that is shorter has no length.
+const SHORTEST: f64 = 1e-6;
 
 /// One row for each case.
 pub fn ranges(title: &str, records: &[&Record]) -> Result<String, String> {
@@ -32,8 +34,10 @@ pub fn ranges(title: &str, records: &[&Record]) -> Result<String, String> {
     let place = |value: f64| if powers { value.log10() } else { value };
     let (from, to) = match powers {
         true => (least.log10().floor(), most.log10() + 0.05),
-        false => (least.min(0.0), most.max(least + f64::EPSILON) * 1.05),
+        false => (least.min(0.0), most.max(0.0) * 1.05),
     };
+    // A scale without length has no end of marks to be drawn on it.
+    let to = if to - from < SHORTEST { from + 1.0 } else { to };
     let rows = i32::try_from(records.len()).map_err(|error| error.to_string())?;
     let height = FRAME + ROW * u32::try_from(records.len()).map_err(|error| error.to_string())?;
     let mut svg = String::new();
@@ -58,7 +62,7 @@ pub fn ranges(title: &str, records: &[&Record]) -> Result<String, String> {
             .x_labels(8)
             .x_label_formatter(&value)
             .label_style(("sans-serif", LETTERS))
-            .max_light_lines(0)
+            .light_line_style(WHITE)
             .draw()
             .map_err(said)?;
         for (row, record) in (0..rows).rev().zip(records) {
@@ -101,7 +105,7 @@ pub fn turns(title: &str, turns: &[f64]) -> Result<String, String> {
         chart
             .configure_mesh()
             .label_style(("sans-serif", LETTERS))
-            .max_light_lines(0)
+            .light_line_style(WHITE)
             .draw()
             .map_err(said)?;
         let dots = turns
