@@ -30,6 +30,8 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+/// Gateways above a device, at most.
+const MOST_LEVELS: usize = 16;
 /// Keys that are read from the log at a time.
 const PAGE: usize = 256;
 
@@ -528,8 +530,11 @@ impl Registry {
             return Err(bad());
         };
         let mut above = Some(parent.clone());
+        let mut levels = 0;
         while let Some(device) = above {
-            if device == *child {
+            levels += 1;
+            // What was taken over from a parent may form a ring for a while.
+            if device == *child || levels > MOST_LEVELS {
                 return Err(bad());
             }
             let entry = self.get(&Identity::Device(device.clone()));
@@ -572,8 +577,11 @@ impl Registry {
     }
 
     fn tell_all(&self, identities: &[Identity]) {
-        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
-        let watchers = watchers.clone();
+        let watchers = self
+            .watchers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for watcher in &watchers {
             for identity in identities {
                 watcher.changed(identity);

@@ -46,6 +46,9 @@ pub use status::{LinkState, UpstreamStatus};
 pub use usage::DayUsage;
 use usage::Usage;
 
+/// Identities that have links for twins, methods and messages to them; a parent takes 4 096 on a connection, and those
+/// that send have to be let in as well.
+const MOST_PRESENT: usize = 2_048;
 /// The wait after the first failure, doubled with each up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// A parent that cannot be reached is tried this often: short, so that messages flow as soon as it can be; a try
@@ -130,7 +133,7 @@ pub(crate) struct Signer(Arc<Upstream>);
 impl Signer {
     /// A token for an identity: by our own key for our modules, by its device's key for others (at every level, a
     /// device's key is its modules' as well), and by ours where that is known by a certificate: parents take a
-    /// gateway's word for those behind it (`edge identity add --parent`).
+    /// gateway's word for those behind it (`edge identity add --behind`).
     fn token(&self, identity: &Identity) -> String {
         let config = &self.0.config;
         let device = match identity {
@@ -273,9 +276,12 @@ impl Upstream {
         let mut tasks = JoinSet::new();
         let mut present: HashMap<Identity, AbortHandle> = HashMap::new();
         loop {
-            let entries = self.config.registry.list().into_iter();
-            let enabled = entries.filter(|entry| entry.status == edge_identity::Status::Enabled);
-            let wanted: HashSet<Identity> = enabled.map(|entry| entry.identity.clone()).collect();
+            let mut entries = self.config.registry.list();
+            entries.retain(|entry| entry.status == edge_identity::Status::Enabled);
+            // Those that were registered here first.
+            entries.sort_by_key(|entry| entry.from_parent);
+            let wanted = entries.iter().take(MOST_PRESENT);
+            let wanted: HashSet<Identity> = wanted.map(|entry| entry.identity.clone()).collect();
             present.retain(|identity, task| {
                 let stays = wanted.contains(identity);
                 if !stays {

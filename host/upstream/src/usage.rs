@@ -72,7 +72,9 @@ impl Usage {
         let mut counted = self.lock();
         let up = total.up.saturating_sub(counted.seen.up);
         let down = total.down.saturating_sub(counted.seen.down);
-        counted.seen = total;
+        // Two may count at once.
+        counted.seen.up = counted.seen.up.max(total.up);
+        counted.seen.down = counted.seen.down.max(total.down);
         if up == 0 && down == 0 {
             return;
         }

@@ -103,8 +103,13 @@ impl Sessions {
         if free.is_some() {
             return free;
         }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let place = choice.get(turn.checked_rem(choice.len())?)?;
+        let place = match turn {
+            Turn::First => choice.first()?,
+            Turn::Later => {
+                let next = self.next.fetch_add(1, Ordering::Relaxed);
+                choice.get(next.checked_rem(choice.len())?)?
+            }
+        };
         Some(Taken {
             session: place.session.lock().await,
             place,

@@ -132,10 +132,10 @@ mod tests {
         assert_eq!(
             report["clients"],
             json!({
-                "leaf1": { "status": "Connected", "lastConnectedTimeUtc": "1970-01-01T00:00:10Z",
-                    "lastDisconnectedTimeUtc": "1970-01-01T00:00:05Z" },
-                "leaf2": { "status": "Disconnected", "lastConnectedTimeUtc": "1970-01-01T00:00:01Z",
-                    "lastDisconnectedTimeUtc": "1970-01-01T00:00:02Z" },
+                "leaf1": { "status": "Connected", "lastConnectedTimeUtc": "1970-01-01T00:00:10.000Z",
+                    "lastDisconnectedTimeUtc": "1970-01-01T00:00:05.000Z" },
+                "leaf2": { "status": "Disconnected", "lastConnectedTimeUtc": "1970-01-01T00:00:01.000Z",
+                    "lastDisconnectedTimeUtc": "1970-01-01T00:00:02.000Z" },
             })
         );
         assert_eq!(report["lastDesiredVersion"], 3);

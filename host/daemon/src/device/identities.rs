@@ -40,7 +40,7 @@ pub(crate) enum IdentityError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The device cannot be without it.
-    #[error("{0} is this device's own: it cannot be removed or disabled")]
+    #[error("{0} is this device's own: it cannot be removed, disabled or moved")]
     Own(Identity),
     /// Nobody of that name.
     #[error(
@@ -184,12 +184,14 @@ impl Device {
     /// Says which gateway a device is behind.
     ///
     /// # Errors
-    /// Either is not there, it is a module, or the device is above that gateway.
+    /// Either is not there, it is a module or this device, or the device is above that gateway.
     pub(crate) async fn set_identity_parent(
         &self,
         identity: &Identity,
         parent: Option<&DeviceId>,
     ) -> Result<Arc<Entry>, IdentityError> {
+        // A device that is behind another one is told of there, with its keys.
+        self.not_own(identity)?;
         let (entry, lsn) = self.registry.set_parent(identity, parent, self.hub.now())?;
         self.durable(Some(lsn)).await?;
         Ok(entry)

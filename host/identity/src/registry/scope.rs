@@ -7,12 +7,9 @@ use std::sync::{Arc, PoisonError};
 use edge_core::{DeviceId, Identity};
 use edge_store::{Commit, Lsn, Put, Table};
 
-use super::{Registry, RegistryError};
+use super::{MOST_LEVELS, Registry, RegistryError};
 use crate::Entry;
 use crate::entry::{encode, encode_key};
-
-/// Gateways that are looked at above a device.
-const MOST_LEVELS: usize = 16;
 
 impl Registry {
     /// Devices whose parents lead to a gateway, each followed by its modules.
