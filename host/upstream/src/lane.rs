@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
     Accepted(Vec<Delivery>),
     /// It never takes this one.
     Rejected(Delivery, String),
-    /// The identity is not let in; what it has was put back.
+    /// The identity is not let in, or its link was ended; what it has was put back.
     Refused(Identity, String),
     /// The parent has answered a question that was only asked to hear of it.
     Answered,
@@ -63,7 +63,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Runs until the connection ends or the identity is refused.
+    /// Runs until the connection ends, the identity is refused, or its link is ended.
     pub(crate) async fn run(mut self) {
         let verdict = match self.serve().await {
             Ok(()) => return,
@@ -103,6 +103,7 @@ impl Lane {
                         self.send(&mut sending, again).await?;
                     }
                 }
+                error = sending.sender.on_detach() => return Err(detached(&error)),
                 () = sleep_until(renew) => {
                     (_, renew) = self.signer.prove(&self.links, &self.identity).await?;
                 }
@@ -180,12 +181,18 @@ impl Lane {
                 sending.again.extend(deliveries);
                 return Ok(());
             }
-            Err(error) => return Err(LinkFault::Lost(error.to_string())),
+            Err(error) => return Err(detached(&error)),
         };
         // Nobody listens when the connection is over.
         let _ = self.verdicts.send(verdict);
         Ok(())
     }
+}
+
+/// The parent ended this link, as it does when it disables an identity or replaces its keys. When the whole
+/// connection is over, whoever owns it hears of that as well.
+fn detached(why: &dyn std::error::Error) -> LinkFault {
+    LinkFault::Refused(format!("its link was ended: {why}"))
 }
 
 struct Sending {
@@ -205,7 +212,6 @@ impl Sending {
         batch: &mut Vec<Delivery>,
     ) -> Result<(), LinkFault> {
         let deliveries = std::mem::take(batch);
-        let lost = |error: SendError| LinkFault::Lost(error.to_string());
         let outcome = match deliveries.as_slice() {
             [] => return Ok(()),
             [only] => {
@@ -223,7 +229,7 @@ impl Sending {
                 self.sender.send_batchable(sendable).await
             }
         };
-        let outcome = outcome.map_err(lost)?;
+        let outcome = outcome.map_err(|error| detached(&error))?;
         self.flights
             .push_back(Box::pin(async move { (deliveries, outcome.await) }));
         Ok(())

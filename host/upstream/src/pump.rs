@@ -260,6 +260,7 @@ impl Pump {
         let (mut accepted, mut rejected) = (0, 0);
         match verdict {
             Verdict::Accepted(deliveries) => {
+                self.is_let_in(deliveries.first());
                 for delivery in &deliveries {
                     self.landed(delivery);
                     self.inbox.handled(delivery, &mut self.progress);
@@ -283,6 +284,14 @@ impl Pump {
         None
     }
 
+    /// The next refusal of whoever sent this is the first one again.
+    fn is_let_in(&mut self, sent: Option<&Delivery>) {
+        let identity = sent.map(|delivery| delivery.message.origin.identity());
+        if let Some(Entry::Open { refusals, .. }) = identity.and_then(|i| self.lanes.get_mut(&i)) {
+            *refusals = 0;
+        }
+    }
+
     fn landed(&mut self, delivery: &Delivery) {
         if let Some((_, size)) = self.under_way.remove(&(delivery.queue, delivery.seq)) {
             self.bytes -= size;
@@ -298,7 +307,7 @@ impl Pump {
             return;
         };
         let (number, refusals) = (*number, refusals.saturating_add(1));
-        tracing::warn!(client = %identity, %why, "the parent does not let an identity in; its messages wait");
+        tracing::warn!(client = %identity, %why, "the parent takes nothing of an identity; its messages wait");
         status.refused(&identity, Some(why));
         let bytes = &mut self.bytes;
         self.under_way.retain(|_, (lane, size)| {
