@@ -95,6 +95,11 @@ impl Usage {
         }
         serde_json::to_vec(&counted.days).ok().map(Bytes::from)
     }
+
+    /// It was not stored.
+    fn is_news_still(&self) {
+        self.lock().is_new = true;
+    }
 }
 
 impl Upstream {
@@ -130,6 +135,7 @@ impl Upstream {
         });
         if let Err(error) = self.config.hub.commit(&mut commit) {
             tracing::warn!(%error, "the count of bytes by day was not stored");
+            self.usage.is_news_still();
         }
     }
 }
