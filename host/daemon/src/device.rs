@@ -44,7 +44,7 @@ mod workload;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use edge_agent::{Agent, AgentConfig, AgentHandle};
@@ -138,6 +138,8 @@ pub(crate) struct Device {
     sockets: Sockets,
     hub_name: String,
     hostname: String,
+    /// The name of the gateway above this device, once it is known that there is one.
+    gateway: Arc<OnceLock<String>>,
     place: Place,
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
@@ -161,7 +163,7 @@ pub(crate) struct Device {
     /// Rung when there may be something new to sweep.
     swept: tokio::sync::Notify,
     /// The link to the parent, if there is one.
-    upstream: std::sync::OnceLock<Arc<edge_upstream::Upstream>>,
+    upstream: OnceLock<Arc<edge_upstream::Upstream>>,
 }
 
 /// A deployment, and the number of the agent's desired state that it made.
@@ -276,6 +278,7 @@ impl Device {
             hub.clone(),
             registries,
         ));
+        let gateway = Arc::<OnceLock<String>>::default();
         let containers = containers::runtime(
             settings,
             containers::ContainerHost {
@@ -283,6 +286,7 @@ impl Device {
                 device: hub.device().clone(),
                 hub_name: settings.device.hub_name.clone(),
                 hostname: settings.hostname(),
+                gateway: gateway.clone(),
                 folders: sockets.folders().clone(),
                 logs: logs.clone(),
                 resolutions: resolutions.clone(),
@@ -302,6 +306,7 @@ impl Device {
             sockets,
             hub_name: settings.device.hub_name.clone(),
             hostname: settings.hostname(),
+            gateway,
             place: Place {
                 config: config_file.map(Path::to_owned),
                 data: data.path().to_owned(),
@@ -321,7 +326,7 @@ impl Device {
             trial: watch::Sender::new(None),
             trial_settings: settings.agent.clone(),
             swept: tokio::sync::Notify::new(),
-            upstream: std::sync::OnceLock::new(),
+            upstream: OnceLock::new(),
         });
         let own = device.ensure_own().await;
         own.map_err(|error| DeviceError::OwnIdentity(error.to_string()))?;
@@ -410,10 +415,17 @@ impl Device {
         Identity::Module(self.name().clone(), module.clone())
     }
 
-    /// Says how the parent is reached. Once.
-    pub(crate) fn link_to_parent(&self, link: Arc<edge_upstream::Upstream>) {
+    /// Says how the parent is reached, and its name if it is a gateway and no cloud. Once.
+    pub(crate) fn link_to_parent(
+        &self,
+        link: Arc<edge_upstream::Upstream>,
+        gateway: Option<String>,
+    ) {
         // Later ones are none: there is one parent.
         let _ = self.upstream.set(link);
+        if let Some(gateway) = gateway {
+            let _ = self.gateway.set(gateway);
+        }
     }
 
     /// How the link to the parent stands; none: there is no parent.

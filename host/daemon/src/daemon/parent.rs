@@ -52,7 +52,7 @@ pub(super) fn open(
         Transport::WebSocket => WSS,
     };
     let address = Address {
-        host: who.gateway.unwrap_or_else(|| who.hub.clone()),
+        host: who.gateway.clone().unwrap_or_else(|| who.hub.clone()),
         port: upstream.port.unwrap_or(usual),
     };
     let trust = match upstream.trusted.is_empty() {
@@ -77,7 +77,7 @@ pub(super) fn open(
         system: from_parent.clone(),
         closing: closing.clone(),
     });
-    device.link_to_parent(link.clone());
+    device.link_to_parent(link.clone(), who.gateway);
     Ok(Parent {
         link,
         from_parent,
