@@ -50,7 +50,7 @@ const IDLE: Duration = Duration::from_secs(240);
 /// Something is sent this often: parents take us for gone after 240 s (client contract, section 8.1), and the library
 /// would send exactly then.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
-/// The parent answers by then; slow links and a queue of links before this one are in it.
+/// The parent answers by then. Links wait for a session before that, for as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Tokens that wait for their answer.
 const TOKENS: usize = 64;
@@ -187,25 +187,23 @@ impl Links {
         name: Option<&str>,
         turn: Turn,
     ) -> Result<Sender, LinkFault> {
-        let attaching = async {
-            let mut why = NO_SESSION.to_owned();
-            while let Some(mut taken) = self.sessions.next(turn).await {
-                use SenderAttachError::{SessionNotMapped, SessionStopped};
-                let builder = Sender::builder()
-                    .name(link_name(address, "sends", name))
-                    .target(address.to_string())
-                    .properties(fields(name));
-                match builder.attach(&mut taken.session).await {
-                    Ok(link) => return Ok(link),
-                    Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
-                        why = taken.is_over(&error);
-                    }
-                    Err(error) => return Err(refused(address, &error)),
+        let what = format!("{address} is not attached");
+        let mut why = NO_SESSION.to_owned();
+        while let Some(mut taken) = self.sessions.next(turn).await {
+            use SenderAttachError::{SessionNotMapped, SessionStopped};
+            let builder = Sender::builder()
+                .name(link_name(address, "sends", name))
+                .target(address.to_string())
+                .properties(fields(name));
+            match answered(builder.attach(&mut taken.session), &what).await? {
+                Ok(link) => return Ok(link),
+                Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
+                    why = taken.is_over(&error);
                 }
+                Err(error) => return Err(refused(address, &error)),
             }
-            Err(LinkFault::Lost(format!("{address}: {why}")))
-        };
-        answered(attaching, &format!("{address} is not attached")).await
+        }
+        Err(LinkFault::Lost(format!("{address}: {why}")))
     }
 
     /// A link on which an identity receives, with this much credit, refilled as it settles.
@@ -218,29 +216,27 @@ impl Links {
         name: Option<&str>,
         credit: u32,
     ) -> Result<Receiver, LinkFault> {
-        let attaching = async {
-            let mut why = NO_SESSION.to_owned();
-            while let Some(mut taken) = self.sessions.next(Turn::Later).await {
-                use ReceiverAttachError::{SessionNotMapped, SessionStopped};
-                let builder = Receiver::builder()
-                    .name(link_name(address, "receives", name))
-                    .source(address.to_string())
-                    .target(Target::default())
-                    .properties(fields(name))
-                    .sender_settle_mode(SenderSettleMode::Mixed)
-                    .receiver_settle_mode(ReceiverSettleMode::First)
-                    .credit_mode(CreditMode::Auto(credit));
-                match builder.attach(&mut taken.session).await {
-                    Ok(link) => return Ok(link),
-                    Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
-                        why = taken.is_over(&error);
-                    }
-                    Err(error) => return Err(refused(address, &error)),
+        let what = format!("{address} is not attached");
+        let mut why = NO_SESSION.to_owned();
+        while let Some(mut taken) = self.sessions.next(Turn::Later).await {
+            use ReceiverAttachError::{SessionNotMapped, SessionStopped};
+            let builder = Receiver::builder()
+                .name(link_name(address, "receives", name))
+                .source(address.to_string())
+                .target(Target::default())
+                .properties(fields(name))
+                .sender_settle_mode(SenderSettleMode::Mixed)
+                .receiver_settle_mode(ReceiverSettleMode::First)
+                .credit_mode(CreditMode::Auto(credit));
+            match answered(builder.attach(&mut taken.session), &what).await? {
+                Ok(link) => return Ok(link),
+                Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
+                    why = taken.is_over(&error);
                 }
+                Err(error) => return Err(refused(address, &error)),
             }
-            Err(LinkFault::Lost(format!("{address}: {why}")))
-        };
-        answered(attaching, &format!("{address} is not attached")).await
+        }
+        Err(LinkFault::Lost(format!("{address}: {why}")))
     }
 }
 
@@ -252,17 +248,10 @@ fn refused(address: &Address, why: &dyn std::error::Error) -> LinkFault {
 }
 
 /// Waits for an answer of the parent's; one that never comes ends the connection.
-async fn answered<T>(
-    answer: impl Future<Output = Result<T, LinkFault>>,
-    what: &str,
-) -> Result<T, LinkFault> {
-    match timeout(PATIENCE, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(LinkFault::Lost(format!(
-            "{what} in {} s",
-            PATIENCE.as_secs()
-        ))),
-    }
+async fn answered<T>(answer: impl Future<Output = T>, what: &str) -> Result<T, LinkFault> {
+    let seconds = PATIENCE.as_secs();
+    let answer = timeout(PATIENCE, answer).await;
+    answer.map_err(|_| LinkFault::Lost(format!("{what} in {seconds} s")))
 }
 
 fn link_name(address: &Address, role: &str, name: Option<&str>) -> String {
@@ -328,8 +317,8 @@ impl Tokens {
         };
         let gone = |_| LinkFault::Lost("the parent takes no tokens any more".to_owned());
         self.0.send(put).await.map_err(|_| gone(()))?;
-        let answer = async { answered.await.map_err(|_| gone(()))? };
-        self::answered(answer, "a token is not answered").await
+        let answer = self::answered(answered, "a token is not answered").await?;
+        answer.map_err(|_| gone(()))?
     }
 }
 

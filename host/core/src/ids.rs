@@ -101,6 +101,15 @@ pub enum Identity {
     Module(DeviceId, ModuleId),
 }
 
+impl Identity {
+    /// The device itself, or the one that the module belongs to.
+    pub fn device(&self) -> &DeviceId {
+        match self {
+            Self::Device(device) | Self::Module(device, _) => device,
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -114,7 +114,7 @@ impl Origin {
     pub fn device(&self) -> &DeviceId {
         match &self.source {
             Source::Device(device) | Source::Module { device, .. } => device,
-            Source::TwinChange(Identity::Device(device) | Identity::Module(device, _)) => device,
+            Source::TwinChange(identity) => identity.device(),
         }
     }
 

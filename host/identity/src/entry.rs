@@ -4,7 +4,7 @@
 //!   key     device            a device
 //!           device NUL module a module; ids have no NUL
 //!   value   {"format":1,"generation":"637…","created":<ns>,"changed":<ns>,"version":1,
-//!            "status":"enabled","parent":"…","from_parent":true,
+//!            "status":"enabled","parent":"…","from_parent":true,"kept_out":true,
 //!            "auth":{"sas":{"primary":"<base64>","secondary":"<base64>"}}
 //!                 | {"thumbprints":{"primary":"<hex>","secondary":"<hex>"}} | "authority"}
 //! ```
@@ -40,6 +40,23 @@ pub struct Entry {
     pub parent: Option<DeviceId>,
     /// It was taken over from the parent's registry, and is changed there.
     pub from_parent: bool,
+    /// It may not connect here, whatever the parent says of it.
+    pub kept_out: bool,
+}
+
+impl Entry {
+    /// Whether it may connect here, as far as it and not its device is concerned.
+    pub fn effective_status(&self) -> Status {
+        match self.kept_out {
+            true => Status::Disabled,
+            false => self.status,
+        }
+    }
+
+    /// Whether it is enabled, and not kept out here.
+    pub fn is_enabled(&self) -> bool {
+        self.effective_status() == Status::Enabled
+    }
 }
 
 /// How an identity proves who it is.

@@ -342,6 +342,7 @@ impl Registry {
             version: 1,
             parent: parent.cloned(),
             from_parent: false,
+            kept_out: false,
         };
         let stored = self.store(entry)?;
         *last = generation.0;
@@ -361,7 +362,7 @@ impl Registry {
         now: Timestamp,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
         let auth = auth.check()?;
-        self.change(identity, now, |entry| {
+        self.change_own(identity, now, |entry| {
             entry.auth = auth;
             Ok(())
         })
@@ -378,7 +379,7 @@ impl Registry {
         now: Timestamp,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
         let fresh = SymmetricKeys::generate().map_err(RegistryError::Random)?;
-        self.change(identity, now, |entry| {
+        self.change_own(identity, now, |entry| {
             let Auth::Keys(keys) = &mut entry.auth else {
                 return Err(RegistryError::NoKeys(identity.clone()));
             };
@@ -392,18 +393,29 @@ impl Registry {
         })
     }
 
-    /// Lets an identity in, or keeps it out. A disabled device keeps its modules out as well.
+    /// Lets an identity in, or keeps it out. A disabled device keeps its modules out as well. One that was taken over
+    /// from the parent is kept out here until it is let in here, and let in if the parent lets it in.
     ///
     /// # Errors
-    /// It is not there.
+    /// It is not there; the parent keeps it out.
     pub fn set_status(
         &self,
         identity: &Identity,
         status: Status,
         now: Timestamp,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
-        self.change(identity, now, |entry| {
+        self.change(identity, |entry| {
+            if entry.from_parent {
+                // The version counts the parent's changes.
+                entry.kept_out = status == Status::Disabled;
+                return match entry.effective_status() == status {
+                    true => Ok(()),
+                    false => Err(RegistryError::OfParent(identity.clone())),
+                };
+            }
             entry.status = status;
+            entry.version += 1;
+            entry.changed = now;
             Ok(())
         })
     }
@@ -418,7 +430,7 @@ impl Registry {
         parent: Option<&DeviceId>,
         now: Timestamp,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
-        self.change(identity, now, |entry| {
+        self.change_own(identity, now, |entry| {
             if let Some(parent) = parent {
                 self.check_parent(identity, parent)?;
             }
@@ -427,19 +439,18 @@ impl Registry {
         })
     }
 
-    /// Removes an identity; a device takes its modules along. Returns what was removed.
+    /// Removes an identity; a device takes its modules along. Returns what was removed. One that was taken over from
+    /// the parent comes back when the parent tells of it again.
     ///
     /// # Errors
     /// It is not there.
     pub fn remove(&self, identity: &Identity) -> Result<(Vec<Identity>, Lsn), RegistryError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = self.get(identity);
-        let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
-        if entry.from_parent {
-            return Err(RegistryError::OfParent(identity.clone()));
+        if self.get(identity).is_none() {
+            return Err(RegistryError::Unknown(identity.clone()));
         }
         let removed = self.with_modules(identity);
-        let touched = self.touched(identity);
+        let touched = self.touched([identity]);
         let mut commit = Commit::new();
         for identity in &removed {
             commit.put(Put {
@@ -480,24 +491,36 @@ impl Registry {
         watchers.retain(|known| !Arc::ptr_eq(known, watcher));
     }
 
-    fn change(
+    /// Changes an entry that is ours to change.
+    fn change_own(
         &self,
         identity: &Identity,
         now: Timestamp,
         edit: impl FnOnce(&mut Entry) -> Result<(), RegistryError>,
     ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
+        self.change(identity, |entry| {
+            if entry.from_parent {
+                return Err(RegistryError::OfParent(identity.clone()));
+            }
+            edit(entry)?;
+            entry.version += 1;
+            entry.changed = now;
+            Ok(())
+        })
+    }
+
+    fn change(
+        &self,
+        identity: &Identity,
+        edit: impl FnOnce(&mut Entry) -> Result<(), RegistryError>,
+    ) -> Result<(Arc<Entry>, Lsn), RegistryError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = self.get(identity);
         let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
-        if entry.from_parent {
-            return Err(RegistryError::OfParent(identity.clone()));
-        }
         let mut entry = Entry::clone(&entry);
         edit(&mut entry)?;
-        entry.version += 1;
-        entry.changed = now;
         let stored = self.store(entry)?;
-        let touched = self.touched(identity);
+        let touched = self.touched([identity]);
         drop(changing);
         self.tell_all(&touched);
         Ok(stored)
@@ -562,28 +585,18 @@ impl Registry {
         all
     }
 
-    /// Whose permits a change of an identity may end: its own, those of its modules, and of whoever is behind it.
-    fn touched(&self, identity: &Identity) -> Vec<Identity> {
-        let mut touched = self.with_modules(identity);
-        if let Identity::Device(device) = identity {
-            let behind = self.scope(device);
-            touched.extend(behind.iter().map(|entry| entry.identity.clone()));
-        }
-        touched
-    }
-
     fn tell(&self, identity: &Identity) {
-        self.tell_all(std::slice::from_ref(identity));
+        self.tell_all([identity]);
     }
 
-    fn tell_all(&self, identities: &[Identity]) {
+    fn tell_all<'a>(&self, identities: impl IntoIterator<Item = &'a Identity> + Clone) {
         let watchers = self
             .watchers
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for watcher in &watchers {
-            for identity in identities {
+            for identity in identities.clone() {
                 watcher.changed(identity);
             }
         }

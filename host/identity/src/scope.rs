@@ -1,22 +1,25 @@
 //! What a parent tells a gateway of the devices behind it.
 //!
 //! ```text
-//!   parent: registry ─► ScopeTeller ─► ScopeUpdate as JSON ─► gateway: ScopeUpdate ─► Registry::adopt
+//!   gateway: Registry::scope_digest ─► parent: ScopeTeller over its registry
+//!   parent: ScopeTeller ─► ScopeUpdate as JSON ─► gateway: Registry::adopt
 //!
-//!   {"entries":[{"identity":"leaf1","entry":{…as in the log…}}],"gone":["leaf2"],"complete":true}
+//!   {"entries":[{"identity":"leaf1","entry":{…as in the log…}}],"gone":["leaf2"],"complete":true,"same":true}
 //! ```
 //!
-//! The first updates of a link tell of everybody, and the last of them is `complete`: whoever was not told of is gone.
-//! After it come changes. Keys are in it: the link is secured, and goes to the gateway that is to know them.
+//! The gateway says by a digest what it knows. If that is all there is, the first update says so: it is `complete`, and
+//! the `same`. Otherwise the first updates tell of everybody, and the last of them is `complete`: whoever was not told
+//! of is gone. After it come changes. Keys are in it: the link is secured, and goes to the gateway that is to know them.
 
 use std::collections::HashMap;
 
 use edge_core::{DeviceId, Identity, InvalidId, ModuleId};
+use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::entry::{decode, encode};
-use crate::{Entry, GenerationId, Registry};
+use crate::{Entry, GenerationId, Registry, Status};
 
 /// Entries of one update.
 const PAGE: usize = 64;
@@ -30,6 +33,10 @@ pub struct ScopeUpdate {
     pub gone: Vec<Identity>,
     /// With this one, everybody was told of.
     pub is_complete: bool,
+    /// What the gateway said that it knows is all there is: nobody was told of.
+    pub is_same: bool,
+    /// Entries of another form, maybe a newer one's: whom they are of, and what is wrong with them.
+    pub unread: Vec<(Identity, String)>,
 }
 
 /// An update that cannot be read.
@@ -45,6 +52,8 @@ struct Written {
     gone: Vec<String>,
     #[serde(default)]
     complete: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    same: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,14 +76,16 @@ impl ScopeUpdate {
             entries: entries.collect(),
             gone: self.gone.iter().map(ToString::to_string).collect(),
             complete: self.is_complete,
+            same: self.is_same,
         };
         serde_json::to_string(&written).expect("strings always become JSON")
     }
 
-    /// Reads JSON. Never repeats it in an error: it holds keys.
+    /// Reads JSON. Never repeats it in an error: it holds keys. An entry that cannot be read does not keep the others
+    /// out.
     ///
     /// # Errors
-    /// It has another form.
+    /// It has another form, or a name is none.
     pub fn parse(text: &[u8]) -> Result<Self, BadScope> {
         let written: Written = serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -82,23 +93,24 @@ impl ScopeUpdate {
         })?;
         let named = |name: &str, why: &dyn std::fmt::Display| BadScope(format!("{name:?}: {why}"));
         let identity = |name: &str| identity(name).map_err(|why| named(name, &why));
-        let entry = |written: &WrittenEntry| {
-            let name = &written.identity;
-            let entry = decode(identity(name)?, written.entry.get().as_bytes());
-            entry.map_err(|why| named(name, &why))
-        };
+        let (mut entries, mut unread) = (Vec::new(), Vec::new());
+        for entry in &written.entries {
+            let identity = identity(&entry.identity)?;
+            match decode(identity.clone(), entry.entry.get().as_bytes()) {
+                Ok(entry) => entries.push(entry),
+                Err(why) => unread.push((identity, why.to_string())),
+            }
+        }
         Ok(Self {
-            entries: written
-                .entries
-                .iter()
-                .map(entry)
-                .collect::<Result<_, _>>()?,
+            entries,
+            unread,
             gone: written
                 .gone
                 .iter()
                 .map(|name| identity(name))
                 .collect::<Result<_, _>>()?,
             is_complete: written.complete,
+            is_same: written.same,
         })
     }
 }
@@ -114,15 +126,57 @@ fn identity(name: &str) -> Result<Identity, InvalidId> {
 #[derive(Debug)]
 pub struct ScopeTeller {
     gateway: DeviceId,
-    told: HashMap<Identity, (GenerationId, u64)>,
+    /// What the gateway said that it knows, until it is told for the first time.
+    known: Option<String>,
+    told: HashMap<Identity, State>,
     is_complete: bool,
 }
 
+/// What of an entry changes whenever it does.
+type State = (GenerationId, u64, Status);
+
+fn state(entry: &Entry) -> State {
+    (entry.generation, entry.version, entry.effective_status())
+}
+
+/// What stands for entries and their states, in any order: SHA-256 in hexadecimal.
+fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a Identity, State)>) -> String {
+    let lines = entries.into_iter();
+    let lines = lines.map(|(identity, (generation, version, status))| {
+        format!("{identity} {generation} {version} {status}\n")
+    });
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort_unstable();
+    let mut context = digest::Context::new(&digest::SHA256);
+    for line in lines {
+        context.update(line.as_bytes());
+    }
+    let bytes = context.finish();
+    bytes
+        .as_ref()
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
+}
+
+impl Registry {
+    /// What stands for all that the parent has told.
+    pub fn scope_digest(&self) -> String {
+        let list = self.list();
+        let adopted = list.iter().filter(|entry| entry.from_parent);
+        digest_of(adopted.map(|entry| {
+            let (generation, version, _) = state(entry);
+            // The parent's word on it, not ours.
+            (&entry.identity, (generation, version, entry.status))
+        }))
+    }
+}
+
 impl ScopeTeller {
-    /// Nothing yet.
-    pub fn new(gateway: DeviceId) -> Self {
+    /// For a gateway that may have said what it knows ([`Registry::scope_digest`]).
+    pub fn new(gateway: DeviceId, known: Option<String>) -> Self {
         Self {
             gateway,
+            known,
             told: HashMap::new(),
             is_complete: false,
         }
@@ -134,11 +188,17 @@ impl ScopeTeller {
         let mut next = HashMap::with_capacity(scope.len());
         let mut news = Vec::new();
         for entry in scope {
-            let state = (entry.generation, entry.version);
+            let state = state(&entry);
             if self.told.remove(&entry.identity) != Some(state) {
                 news.push(entry.clone());
             }
             next.insert(entry.identity.clone(), state);
+        }
+        let known = self.known.take();
+        let states = || next.iter().map(|(identity, state)| (identity, *state));
+        let is_same = known.is_some_and(|known| known == digest_of(states()));
+        if is_same {
+            news.clear();
         }
         let mut gone: Vec<Identity> = std::mem::replace(&mut self.told, next)
             .into_keys()
@@ -147,19 +207,29 @@ impl ScopeTeller {
         let mut updates: Vec<_> = news
             .chunks(PAGE)
             .map(|page| ScopeUpdate {
-                entries: page.iter().map(|entry| Entry::clone(entry)).collect(),
+                entries: page.iter().map(|entry| as_told(entry)).collect(),
                 ..ScopeUpdate::default()
             })
             .collect();
         if !gone.is_empty() || !self.is_complete {
             updates.push(ScopeUpdate {
-                entries: Vec::new(),
                 gone,
                 is_complete: !self.is_complete,
+                is_same,
+                ..ScopeUpdate::default()
             });
         }
         self.is_complete = true;
         updates
+    }
+}
+
+/// An entry as it is for whoever is below: one that is kept out here is disabled there.
+fn as_told(entry: &Entry) -> Entry {
+    Entry {
+        status: entry.effective_status(),
+        kept_out: false,
+        ..Entry::clone(entry)
     }
 }
 

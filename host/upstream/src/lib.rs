@@ -19,6 +19,7 @@
 
 mod dial;
 mod lane;
+mod left;
 mod presence;
 mod pump;
 mod scope;
@@ -49,6 +50,8 @@ use usage::Usage;
 /// Identities that have links for twins, methods and messages to them; a parent takes 4 096 on a connection, and those
 /// that send have to be let in as well.
 const MOST_PRESENT: usize = 2_048;
+/// With more identities than that, those that are connected here have links after this.
+const CROWDED: Duration = Duration::from_secs(5);
 /// The wait after the first failure, doubled with each up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// A parent that cannot be reached is tried this often: short, so that messages flow as soon as it can be; a try
@@ -132,24 +135,25 @@ pub(crate) struct Signer(Arc<Upstream>);
 
 impl Signer {
     /// A token for an identity: by our own key for our modules, by its device's key for others (at every level, a
-    /// device's key is its modules' as well), and by ours where that is known by a certificate: parents take a
-    /// gateway's word for those behind it (`edge identity add --behind`).
+    /// device's key is its modules' as well), also by one that it left here, and by ours where it is known by a
+    /// certificate: parents take a gateway's word for those behind it (`edge identity add --behind`).
     fn token(&self, identity: &Identity) -> String {
         let config = &self.0.config;
-        let device = match identity {
-            Identity::Device(device) | Identity::Module(device, _) => device,
-        };
+        let device = identity.device();
         let expires = config.hub.now().after(config.token_life);
         let make = |key: &Secret| Token::make(&config.hub_name, identity, key, expires).to_string();
         if device == config.hub.device() {
             return make(&config.key);
         }
-        let keys_of = |identity: &Identity| {
-            let entry = config.registry.get(identity)?;
+        let signers = [&Identity::Device(device.clone()), identity];
+        let known = signers.iter().find_map(|signer| {
+            let entry = config.registry.get(signer)?;
             entry.auth.keys().map(|keys| make(&keys.primary))
-        };
-        keys_of(&Identity::Device(device.clone()))
-            .or_else(|| keys_of(identity))
+        });
+        let log = config.hub.log().as_ref();
+        let left = || signers.iter().find_map(|signer| left::find(log, signer));
+        known
+            .or_else(|| left().as_ref().map(make))
             .unwrap_or_else(|| make(&config.key))
     }
 }
@@ -175,6 +179,9 @@ impl Upstream {
         config.registry.watch(roster.clone());
         config.hub.listen_to_reports(roster.clone());
         let usage = Usage::read(config.hub.log());
+        if let Err(error) = left::forget(config.hub.log().as_ref(), config.hub.now()) {
+            tracing::warn!(%error, "keys of identities that left were not forgotten");
+        }
         Arc::new(Self {
             config,
             status: Status::default(),
@@ -277,9 +284,25 @@ impl Upstream {
         let mut present: HashMap<Identity, AbortHandle> = HashMap::new();
         loop {
             let mut entries = self.config.registry.list();
-            entries.retain(|entry| entry.status == edge_identity::Status::Enabled);
-            // Those that were registered here first.
-            entries.sort_by_key(|entry| entry.from_parent);
+            entries.retain(|entry| entry.is_enabled());
+            let is_crowded = entries.len() > MOST_PRESENT;
+            if is_crowded {
+                let meters = self.config.hub.meters().clients.all().into_iter();
+                let connected = meters.filter(|(_, meter)| meter.is_connected());
+                let connected: HashSet<Identity> = connected
+                    .filter_map(|(client, _)| client.flatten())
+                    .collect();
+                let own = self.config.hub.device();
+                // The device itself, those that are connected, those that were registered here.
+                entries.sort_by_key(|entry| {
+                    let is_own = entry.identity.device() == own;
+                    (
+                        !is_own,
+                        !connected.contains(&entry.identity),
+                        entry.from_parent,
+                    )
+                });
+            }
             let wanted = entries.iter().take(MOST_PRESENT);
             let wanted: HashSet<Identity> = wanted.map(|entry| entry.identity.clone()).collect();
             present.retain(|identity, task| {
@@ -301,6 +324,7 @@ impl Upstream {
             }
             tokio::select! {
                 () = self.roster.changed.rung() => {}
+                () = sleep(CROWDED), if is_crowded => {}
                 Some(ended) = tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, "an identity's link to the parent panicked");

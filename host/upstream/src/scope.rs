@@ -1,8 +1,9 @@
 //! Takes over from the parent who is behind this device, so that they are known before they come, and offline too.
 //!
 //! ```text
-//!   connected ─► token ─► the parent offers it? ─► everybody, the last update says so ─► who was not told of is gone
-//!                              │ no: IoT Hub                                               then every change
+//!   connected ─► token ─► the parent offers it? ─► what we know is all ──────────────────┬─► every change
+//!                              │                ─► everybody; who was not told of is gone ─┘
+//!                              │ no: IoT Hub
 //!                              └► identities are registered here by hand
 //! ```
 
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use edge_amqp::client::{LinkFault, Links, ScopeLink};
 use edge_core::Identity;
+use edge_store::Commit;
 use tokio::time::sleep;
 
-use crate::{Signer, Upstream, back_off};
+use crate::{Signer, Upstream, back_off, left};
 
 /// The wait after a link that ended, doubled with each.
 const FIRST: Duration = Duration::from_secs(1);
@@ -46,23 +48,42 @@ impl Upstream {
         if !offer.scope {
             return std::future::pending().await;
         }
-        let mut link = ScopeLink::attach(links, gateway).await?;
+        let mut link = ScopeLink::attach(links, gateway, &registry.scope_digest()).await?;
         let mut told: HashSet<Identity> = HashSet::new();
         loop {
             let mut update = link.next().await?;
+            for (identity, why) in update.unread {
+                // What is known of it is kept: a parent of a newer kind has not removed it.
+                tracing::warn!(client = %identity, %why, "what the parent says of an identity cannot be read");
+                told.insert(identity);
+            }
+            update.entries.retain(|entry| {
+                let is_ours = entry.identity.device() == gateway;
+                if is_ours {
+                    tracing::warn!(client = %entry.identity, "the parent tells of this device itself; passed over");
+                }
+                !is_ours
+            });
             if !*complete {
                 told.extend(update.entries.iter().map(|entry| entry.identity.clone()));
             }
             if update.is_complete {
                 *complete = true;
-                let adopted = registry.adopted().into_iter();
-                let gone = adopted.filter(|known| !told.contains(known));
-                update.gone.extend(gone);
+                if !update.is_same {
+                    let adopted = registry.adopted().into_iter();
+                    let gone = adopted.filter(|known| !told.contains(known));
+                    update.gone.extend(gone);
+                }
                 told = HashSet::new();
             }
             // What is not stored is told again on the next link.
+            let lost = |error: &dyn std::error::Error| LinkFault::Lost(error.to_string());
+            let mut commit = Commit::new();
+            left::keep(&mut commit, registry, &update.gone, self.config.hub.now());
+            let kept = self.config.hub.commit(&mut commit);
+            kept.map_err(|error| lost(&error))?;
             let adopted = registry.adopt(update.entries, &update.gone);
-            adopted.map_err(|error| LinkFault::Lost(error.to_string()))?;
+            adopted.map_err(|error| lost(&error))?;
         }
     }
 }

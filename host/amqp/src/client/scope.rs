@@ -7,20 +7,25 @@ use fe2o3_amqp_types::messaging::Body;
 use fe2o3_amqp_types::primitives::Value;
 
 use super::{LinkFault, Links};
-use crate::{Address, message};
+use crate::{Address, SCOPE_WINDOW, message};
 
 /// The link on which a gateway is told.
 #[derive(Debug)]
 pub struct ScopeLink(Receiver);
 
 impl ScopeLink {
-    /// Attaches it. The gateway was proven before, and the parent offered it.
+    /// Attaches it, and says what is known already (`edge_identity::Registry::scope_digest`). The gateway was proven
+    /// before, and the parent offered it.
     ///
     /// # Errors
     /// The parent refuses, or is gone.
-    pub async fn attach(links: &Links, gateway: &DeviceId) -> Result<Self, LinkFault> {
+    pub async fn attach(links: &Links, gateway: &DeviceId, known: &str) -> Result<Self, LinkFault> {
         let address = Address::Scope(gateway.clone());
-        links.receiver(&address, None, 4).await.map(Self)
+        let credit = SCOPE_WINDOW as u32;
+        links
+            .receiver(&address, Some(known), credit)
+            .await
+            .map(Self)
     }
 
     /// What comes next. Cancel safe. What is lost with a link is told again on the next one.

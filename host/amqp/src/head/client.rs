@@ -237,7 +237,8 @@ impl Running {
                 self.tasks.spawn(methods::answers(common, link, ending));
             }
             (LinkEndpoint::Sender(link), Work::Scope) => {
-                self.tasks.spawn(scope::serve(common, link, ending));
+                self.tasks
+                    .spawn(scope::serve(common, link, correlation.clone(), ending));
             }
             // A link is attached in the role that its work was found by.
             (endpoint, _) => {

@@ -1,5 +1,5 @@
 //! Tells a gateway who is behind it: all of them when it attaches, then every change (`edge_identity::ScopeTeller`).
-//! Only it can ask, and an answer is sent when the one before was accepted.
+//! Only it can ask. A few updates are on their way at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,10 @@ use fe2o3_amqp::acceptor::LinkEndpoint;
 use fe2o3_amqp::link::Sender;
 use fe2o3_amqp_types::messaging::{Data, Message, Outcome};
 use fe2o3_amqp_types::primitives::Binary;
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::time::sleep;
+
+use crate::SCOPE_WINDOW;
 
 use super::client::{Common, Ending, refuse, told};
 
@@ -40,7 +43,12 @@ impl Drop for Watching<'_> {
 }
 
 /// Serves a link on which a gateway is told.
-pub(super) async fn serve(common: Arc<Common>, mut sender: Sender, mut ending: Ending) {
+pub(super) async fn serve(
+    common: Arc<Common>,
+    mut sender: Sender,
+    known: Option<String>,
+    mut ending: Ending,
+) {
     let Identity::Device(gateway) = &common.identity else {
         return;
     };
@@ -51,17 +59,29 @@ pub(super) async fn serve(common: Arc<Common>, mut sender: Sender, mut ending: E
     };
     let registry = &common.config.registry;
     registry.watch(watching.watcher.clone());
-    let mut teller = ScopeTeller::new(gateway.clone());
+    let mut teller = ScopeTeller::new(gateway.clone(), known);
     let serving = async {
         loop {
             // What a crash takes back is told again after it.
-            for update in teller.updates(registry) {
-                let body = Binary::from(update.to_json().into_bytes());
-                let packet = Message::builder().body(Data(body)).build();
-                match sender.send(packet).await {
-                    Ok(Outcome::Accepted(_)) => {}
-                    // It asks anew, and is told of all again.
-                    Ok(_) | Err(_) => return,
+            let mut under_way = FuturesOrdered::new();
+            let mut updates = teller.updates(registry).into_iter().fuse();
+            loop {
+                if under_way.len() < SCOPE_WINDOW
+                    && let Some(update) = updates.next()
+                {
+                    let body = Binary::from(update.to_json().into_bytes());
+                    let packet = Message::builder().body(Data(body)).build();
+                    let Ok(outcome) = sender.send_batchable(packet).await else {
+                        return;
+                    };
+                    under_way.push_back(outcome);
+                    continue;
+                }
+                match under_way.next().await {
+                    Some(Ok(Outcome::Accepted(_))) => {}
+                    // It asks anew, and is told of all that it does not know.
+                    Some(_) => return,
+                    None => break,
                 }
             }
             tokio::select! {

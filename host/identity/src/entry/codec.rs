@@ -24,6 +24,8 @@ struct Stored {
     parent: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     from_parent: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    kept_out: bool,
     auth: StoredAuth,
 }
 
@@ -118,6 +120,7 @@ pub(crate) fn encode(entry: &Entry) -> Bytes {
         },
         parent: entry.parent.as_ref().map(ToString::to_string),
         from_parent: entry.from_parent,
+        kept_out: entry.kept_out,
         auth: match &entry.auth {
             Auth::Keys(keys) => StoredAuth::Sas {
                 primary: keys.primary.base64().to_string(),
@@ -174,6 +177,7 @@ pub(crate) fn decode(identity: Identity, value: &[u8]) -> Result<Entry, CodecErr
         version: stored.version,
         parent: stored.parent.as_deref().map(DeviceId::new).transpose()?,
         from_parent: stored.from_parent,
+        kept_out: stored.kept_out,
     })
 }
 
@@ -189,10 +193,11 @@ mod tests {
         let prints = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":{"thumbprints":{"primary":"A9993E364706816ABA3E25717850C26C9CD0D89D"}}}"#;
         let by_ca = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":"authority"}"#;
         let told = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","from_parent":true,"auth":"authority"}"#;
+        let kept_out = r#"{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","from_parent":true,"kept_out":true,"auth":"authority"}"#;
         let identity = decode_key(b"edge1\0$m").unwrap();
         assert_eq!(encode_key(&identity), &b"edge1\0$m"[..]);
         assert_eq!(identity.to_string(), "edge1/$m");
-        for text in [keys, prints, by_ca, told] {
+        for text in [keys, prints, by_ca, told, kept_out] {
             let entry = decode(identity.clone(), text.as_bytes()).unwrap();
             assert_eq!(encode(&entry), text.as_bytes());
         }

@@ -9,8 +9,8 @@ use super::Registry;
 use crate::authority::validity;
 use crate::credential::Proof;
 use crate::{
-    Auth, CLOCK_SKEW, CertificateFault, Credential, Denied, Entry, Permit, Secret, Status,
-    Thumbprint, Token, TokenFault,
+    Auth, CLOCK_SKEW, CertificateFault, Credential, Denied, Entry, Permit, Secret, Thumbprint,
+    Token, TokenFault,
 };
 
 /// Modules that an edge device may make.
@@ -117,7 +117,7 @@ impl Registry {
     /// Who signs for an identity besides itself: its device, and the gateways that the device is behind.
     fn signers(&self, entry: &Entry, device: Option<&Arc<Entry>>) -> Vec<Arc<Entry>> {
         let above = self.gateways(device.map_or(entry, Arc::as_ref));
-        let above = above.into_iter().filter(|g| g.status == Status::Enabled);
+        let above = above.into_iter().filter(|gateway| gateway.is_enabled());
         device.cloned().into_iter().chain(above).collect()
     }
 
@@ -134,8 +134,7 @@ impl Registry {
                 Some(device.ok_or(Denied::Unknown)?)
             }
         };
-        let enabled = |entry: &Entry| entry.status == Status::Enabled;
-        if enabled(&entry) && device.as_deref().is_none_or(enabled) {
+        if entry.is_enabled() && device.as_deref().is_none_or(Entry::is_enabled) {
             Ok((entry, device))
         } else {
             Err(Denied::Disabled)

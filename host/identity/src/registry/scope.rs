@@ -14,32 +14,32 @@ use crate::entry::{encode, encode_key};
 impl Registry {
     /// Devices whose parents lead to a gateway, each followed by its modules.
     pub fn scope(&self, gateway: &DeviceId) -> Vec<Arc<Entry>> {
-        let list = self.list();
-        let mut children: HashMap<&DeviceId, Vec<&DeviceId>> = HashMap::new();
-        for entry in &list {
-            if let (Identity::Device(device), Some(parent)) = (&entry.identity, &entry.parent) {
-                children.entry(parent).or_default().push(device);
-            }
+        let mut list = self.list();
+        let mut behind = behind(&list, [gateway]);
+        behind.remove(gateway);
+        list.retain(|entry| behind.contains(entry.identity.device()));
+        list
+    }
+
+    /// Whose permits changes of identities may end: their own, those of their modules, and of whoever is behind them.
+    pub(super) fn touched<'a>(
+        &self,
+        identities: impl IntoIterator<Item = &'a Identity>,
+    ) -> HashSet<Identity> {
+        let mut touched: HashSet<Identity> = identities.into_iter().cloned().collect();
+        let devices = touched.iter().filter_map(|identity| match identity {
+            Identity::Device(device) => Some(device),
+            Identity::Module(..) => None,
+        });
+        let devices: Vec<DeviceId> = devices.cloned().collect();
+        if !devices.is_empty() {
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            let behind = behind(entries.values(), &devices);
+            let identities = entries.keys();
+            let identities = identities.filter(|identity| behind.contains(identity.device()));
+            touched.extend(identities.cloned());
         }
-        if children.is_empty() {
-            return Vec::new();
-        }
-        let mut behind = HashSet::new();
-        let mut next = vec![gateway];
-        while let Some(device) = next.pop() {
-            for child in children.get(device).into_iter().flatten() {
-                if *child != gateway && behind.insert((*child).clone()) {
-                    next.push(child);
-                }
-            }
-        }
-        let is_behind = |entry: &Arc<Entry>| match &entry.identity {
-            Identity::Device(device) | Identity::Module(device, _) => behind.contains(device),
-        };
-        list.iter()
-            .filter(|entry| is_behind(entry))
-            .cloned()
-            .collect()
+        touched
     }
 
     /// The gateways above a device, the next one first, as far as they are registered here.
@@ -66,7 +66,8 @@ impl Registry {
     }
 
     /// Takes over what the parent says of identities behind this device. Those that were made here stay as they
-    /// are. In one commit; none: nothing is new.
+    /// are, but for modules of a device that was taken over: the parent made them as well, when they were let in
+    /// there. Whoever is kept out here stays out. In one commit; none: nothing is new.
     ///
     /// # Errors
     /// The log did not take it. Nothing happened.
@@ -79,32 +80,38 @@ impl Registry {
         let mut newest = *last;
         // By identity: a device may come and its module with it.
         let mut changes: Vec<(Identity, Option<Arc<Entry>>)> = Vec::new();
+        // Who was known, and is changed.
+        let mut changed: Vec<Identity> = Vec::new();
         let mut coming = HashSet::new();
         for mut entry in entries {
             entry.from_parent = true;
-            match self.get(&entry.identity) {
-                Some(known) if !known.from_parent || *known == entry => continue,
-                _ => {}
-            }
-            if let Identity::Module(device, _) = &entry.identity {
-                let device = Identity::Device(device.clone());
-                if !coming.contains(&device) && self.get(&device).is_none() {
-                    tracing::warn!(identity = %entry.identity, "the parent tells of a module without its device");
+            entry.kept_out = false;
+            let device = Identity::Device(entry.identity.device().clone());
+            if let Some(known) = self.get(&entry.identity) {
+                if !known.from_parent && !self.is_module_of_adopted(&entry.identity) {
+                    tracing::info!(identity = %entry.identity, "registered here as well as at the parent; ours holds");
                     continue;
                 }
+                entry.kept_out = known.kept_out || (!known.from_parent && !known.is_enabled());
+                if *known == entry {
+                    continue;
+                }
+                changed.push(entry.identity.clone());
+            } else if device != entry.identity
+                && !coming.contains(&device)
+                && self.get(&device).is_none()
+            {
+                tracing::warn!(identity = %entry.identity, "the parent tells of a module without its device");
+                continue;
             }
             newest = newest.max(entry.generation.0);
             coming.insert(entry.identity.clone());
             changes.push((entry.identity.clone(), Some(Arc::new(entry))));
         }
-        let mut touched: Vec<Identity> = changes
-            .iter()
-            .flat_map(|(identity, _)| self.touched(identity))
-            .collect();
         for identity in gone {
             let known = self.get(identity);
             if known.is_some_and(|known| known.from_parent) {
-                touched.extend(self.touched(identity));
+                changed.push(identity.clone());
                 let with_modules = self.with_modules(identity);
                 changes.extend(with_modules.into_iter().map(|gone| (gone, None)));
             }
@@ -112,6 +119,8 @@ impl Registry {
         if changes.is_empty() {
             return Ok(None);
         }
+        let mut touched = self.touched(&changed);
+        touched.extend(changes.iter().map(|(identity, _)| identity.clone()));
         let mut commit = Commit::new();
         for (identity, entry) in &changes {
             commit.put(Put {
@@ -137,4 +146,33 @@ impl Registry {
         self.tell_all(&touched);
         Ok(Some(lsn))
     }
+
+    fn is_module_of_adopted(&self, identity: &Identity) -> bool {
+        let Identity::Module(device, _) = identity else {
+            return false;
+        };
+        let device = self.get(&Identity::Device(device.clone()));
+        device.is_some_and(|device| device.from_parent)
+    }
+}
+
+/// Devices, and all whose parents lead to one of them.
+fn behind<'a>(
+    entries: impl IntoIterator<Item = &'a Arc<Entry>>,
+    devices: impl IntoIterator<Item = &'a DeviceId>,
+) -> HashSet<DeviceId> {
+    let mut children: HashMap<&DeviceId, Vec<&DeviceId>> = HashMap::new();
+    for entry in entries {
+        if let (Identity::Device(device), Some(parent)) = (&entry.identity, &entry.parent) {
+            children.entry(parent).or_default().push(device);
+        }
+    }
+    let mut found = HashSet::new();
+    let mut next: Vec<&DeviceId> = devices.into_iter().collect();
+    while let Some(device) = next.pop() {
+        if found.insert(device.clone()) {
+            next.extend(children.get(device).into_iter().flatten());
+        }
+    }
+    found
 }

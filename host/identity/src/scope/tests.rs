@@ -5,7 +5,7 @@ use edge_core::Timestamp;
 use edge_store::MemoryLog;
 
 use super::*;
-use crate::{Credential, Denied, NewAuth, RegistryError, Status, Token};
+use crate::{Credential, Denied, NewAuth, RegistryError, Status, Token, Which};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 const SOON: Timestamp = Timestamp(1_800_000_600_000_000_000);
@@ -63,10 +63,15 @@ fn take(gateway: &Registry, updates: Vec<ScopeUpdate>) {
     }
 }
 
+/// What a new link tells a gateway that says what it knows.
+fn told_again(root: &Registry, gateway: &Registry) -> Vec<ScopeUpdate> {
+    ScopeTeller::new(device("g"), Some(gateway.scope_digest())).updates(root)
+}
+
 #[test]
 fn a_gateway_is_told_of_all_behind_it_and_of_nobody_else() {
     let (root, gateway) = (family(), registry());
-    let mut teller = ScopeTeller::new(device("g"));
+    let mut teller = ScopeTeller::new(device("g"), None);
     take(&gateway, teller.updates(&root));
     assert_eq!(names(&gateway), ["h", "under-g", "under-h", "under-h/m"]);
     for name in names(&gateway) {
@@ -80,14 +85,17 @@ fn a_gateway_is_told_of_all_behind_it_and_of_nobody_else() {
     assert!(teller.updates(&root).is_empty());
     // The next one below is told by the gateway what it was told.
     let below = registry();
-    take(&below, ScopeTeller::new(device("h")).updates(&gateway));
+    take(
+        &below,
+        ScopeTeller::new(device("h"), None).updates(&gateway),
+    );
     assert_eq!(names(&below), ["under-h", "under-h/m"]);
 }
 
 #[test]
 fn changes_are_told_and_whoever_left_is_gone() {
     let (root, gateway) = (family(), registry());
-    let mut teller = ScopeTeller::new(device("g"));
+    let mut teller = ScopeTeller::new(device("g"), None);
     take(&gateway, teller.updates(&root));
     root.set_status(&id("under-g"), Status::Disabled, NOW)
         .unwrap();
@@ -101,7 +109,7 @@ fn changes_are_told_and_whoever_left_is_gone() {
     // What changed while there was no link is found when there is one.
     root.remove(&id("under-g")).unwrap();
     root.add(&id("h/made"), NewAuth::FRESH, NOW).unwrap();
-    take(&gateway, ScopeTeller::new(device("g")).updates(&root));
+    take(&gateway, ScopeTeller::new(device("g"), None).updates(&root));
     assert_eq!(names(&gateway), ["h", "h/made"]);
 }
 
@@ -116,7 +124,7 @@ fn many_come_in_pages_and_outlive_a_restart() {
     }
     let log = Arc::new(MemoryLog::default());
     let gateway = Registry::open(log.clone()).unwrap();
-    let updates = ScopeTeller::new(device("g")).updates(&root);
+    let updates = ScopeTeller::new(device("g"), None).updates(&root);
     assert_eq!(updates.len(), 4);
     take(&gateway, updates);
     let again = Registry::open(log).unwrap();
@@ -128,16 +136,120 @@ fn many_come_in_pages_and_outlive_a_restart() {
 fn what_was_made_here_stays_and_what_the_parent_made_is_changed_there() {
     let (root, gateway) = (family(), registry());
     let (own, _) = gateway.add(&id("under-g"), NewAuth::FRESH, NOW).unwrap();
-    take(&gateway, ScopeTeller::new(device("g")).updates(&root));
+    take(&gateway, ScopeTeller::new(device("g"), None).updates(&root));
     assert_eq!(gateway.get(&id("under-g")), Some(own));
     let refused = Err(RegistryError::OfParent(id("h")));
-    let disabled = gateway.set_status(&id("h"), Status::Disabled, NOW);
-    assert_eq!(disabled.map(drop), refused);
-    assert_eq!(gateway.remove(&id("h")).map(drop), refused);
+    let rotated = gateway.rotate(&id("h"), Which::Both, NOW);
+    assert_eq!(rotated.map(drop), refused);
     // A module of such a device may be made here, and goes with it.
     gateway.add(&id("h/m"), NewAuth::FRESH, NOW).unwrap();
     gateway.adopt(Vec::new(), &[id("h")]).unwrap();
     assert_eq!(names(&gateway), ["under-g", "under-h", "under-h/m"]);
+    // One that is removed comes back when it is told of again.
+    gateway.remove(&id("under-h")).unwrap();
+    assert_eq!(names(&gateway), ["under-g"]);
+    take(&gateway, told_again(&root, &gateway));
+    assert_eq!(names(&gateway), ["h", "under-g", "under-h", "under-h/m"]);
+}
+
+#[test]
+fn who_is_kept_out_here_stays_out_whatever_the_parent_says() {
+    let (root, gateway) = (family(), registry());
+    let mut teller = ScopeTeller::new(device("g"), None);
+    take(&gateway, teller.updates(&root));
+    gateway.set_status(&id("h"), Status::Disabled, NOW).unwrap();
+    let is_enabled = || gateway.get(&id("h")).unwrap().is_enabled();
+    assert!(!is_enabled());
+    // The parent changes it, and tells of all again: it is changed, and stays out.
+    root.rotate(&id("h"), Which::Both, NOW).unwrap();
+    take(&gateway, teller.updates(&root));
+    take(&gateway, ScopeTeller::new(device("g"), None).updates(&root));
+    assert!(!is_enabled());
+    let keys = |registry: &Registry| registry.get(&id("h")).unwrap().auth.clone();
+    assert_eq!(keys(&gateway), keys(&root));
+    // Whoever is told by this one is told so.
+    let told = ScopeTeller::new(device("g"), None).updates(&gateway);
+    let h = told[0]
+        .entries
+        .iter()
+        .find(|entry| entry.identity == id("h"));
+    assert_eq!(
+        h.map(|entry| (entry.status, entry.kept_out)),
+        Some((Status::Disabled, false))
+    );
+    // Let in here, it is in; unless the parent keeps it out.
+    gateway.set_status(&id("h"), Status::Enabled, NOW).unwrap();
+    assert!(is_enabled());
+    root.set_status(&id("h"), Status::Disabled, NOW).unwrap();
+    take(&gateway, teller.updates(&root));
+    let refused = gateway.set_status(&id("h"), Status::Enabled, NOW);
+    assert_eq!(refused.map(drop), Err(RegistryError::OfParent(id("h"))));
+}
+
+#[test]
+fn a_gateway_that_knows_all_is_not_told_again() {
+    let (root, gateway) = (family(), registry());
+    take(&gateway, told_again(&root, &gateway));
+    let same = ScopeUpdate {
+        is_complete: true,
+        is_same: true,
+        ..ScopeUpdate::default()
+    };
+    assert_eq!(told_again(&root, &gateway), [same.clone()]);
+    // Whoever is kept out here does not make it another.
+    gateway.set_status(&id("h"), Status::Disabled, NOW).unwrap();
+    let mut teller = ScopeTeller::new(device("g"), Some(gateway.scope_digest()));
+    assert_eq!(teller.updates(&root), [same]);
+    // What comes after it are changes alone.
+    root.set_status(&id("under-g"), Status::Disabled, NOW)
+        .unwrap();
+    let updates = teller.updates(&root);
+    assert_eq!(updates.len(), 1);
+    assert_eq!(updates[0].entries.len(), 1);
+    take(&gateway, updates);
+    assert!(told_again(&root, &gateway)[0].is_same);
+    root.remove(&id("under-g")).unwrap();
+    assert!(!told_again(&root, &gateway)[0].is_same);
+}
+
+#[test]
+fn a_module_that_was_made_here_under_an_adopted_device_becomes_the_parents() {
+    let (root, gateway) = (family(), registry());
+    take(&gateway, ScopeTeller::new(device("g"), None).updates(&root));
+    for registry in [&root, &gateway] {
+        registry.add(&id("h/made"), NewAuth::FRESH, NOW).unwrap();
+    }
+    root.set_status(&id("h/made"), Status::Disabled, NOW)
+        .unwrap();
+    take(&gateway, told_again(&root, &gateway));
+    let made = gateway.get(&id("h/made")).unwrap();
+    assert!(made.from_parent && !made.is_enabled());
+    // One that was kept out here before stays out.
+    gateway.add(&id("h/own"), NewAuth::FRESH, NOW).unwrap();
+    gateway
+        .set_status(&id("h/own"), Status::Disabled, NOW)
+        .unwrap();
+    root.add(&id("h/own"), NewAuth::FRESH, NOW).unwrap();
+    take(&gateway, told_again(&root, &gateway));
+    let own = gateway.get(&id("h/own")).unwrap();
+    assert!(own.from_parent && !own.is_enabled());
+}
+
+#[test]
+fn one_entry_that_cannot_be_read_keeps_no_other_out() {
+    let text = r#"{"entries":[
+        {"identity":"a","entry":{"format":9,"auth":"c2VjcmV0"}},
+        {"identity":"b","entry":{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":"authority"}},
+        {"identity":"c","entry":{"format":1,"auth":"c2VjcmV0"}}
+    ]}"#;
+    let update = ScopeUpdate::parse(text.as_bytes()).unwrap();
+    assert_eq!(update.entries[0].identity, id("b"));
+    let [(a, why_a), (c, why_c)] = update.unread.as_slice() else {
+        panic!("{update:?}");
+    };
+    assert_eq!((a, c), (&id("a"), &id("c")));
+    assert!(why_a.contains("format 9"), "{why_a}");
+    assert!(!why_c.contains("c2VjcmV0"), "{why_c}");
 }
 
 #[test]
@@ -189,12 +301,8 @@ fn broken_updates_are_named_without_their_keys() {
         ("{", "line 1"),
         (r#"{"gone":["a b"]}"#, "\"a b\""),
         (
-            r#"{"entries":[{"identity":"x","entry":{"format":9,"auth":"c2VjcmV0"}}]}"#,
-            "format 9",
-        ),
-        (
-            r#"{"entries":[{"identity":"x","entry":{"format":1,"auth":"c2VjcmV0"}}]}"#,
-            "line 1",
+            r#"{"entries":[{"identity":"a b","entry":{"auth":"c2VjcmV0"}}]}"#,
+            "\"a b\"",
         ),
     ] {
         let error = ScopeUpdate::parse(text.as_bytes()).unwrap_err().to_string();

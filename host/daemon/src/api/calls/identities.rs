@@ -94,6 +94,10 @@ pub(in crate::api) async fn change_identity(
 ) -> Answer<IdentityInfo> {
     let identity = device::identity(&name)?;
     let Json(request) = request?;
+    if request == ChangeIdentity::default() {
+        let why = "nothing to change: give status or parent";
+        return Err(ApiError::bad_request(why.to_owned()));
+    }
     if let Some(parent) = &request.parent {
         let parent = (!parent.is_empty()).then(|| gateway(parent)).transpose()?;
         let device = &api.device;

@@ -59,7 +59,7 @@ pub struct IdentityInfo {
     pub version: u64,
     /// The gateway that a device is a child of.
     pub parent: Option<String>,
-    /// It was taken over from the parent's registry, and is changed there.
+    /// It was taken over from the parent's registry, and is changed there; it can be kept out here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_parent: bool,
     /// The thumbprints of its certificates.
@@ -91,7 +91,7 @@ impl IdentityInfo {
         Self {
             identity: entry.identity.to_string(),
             auth: entry.auth.kind().to_owned(),
-            status: entry.status.to_string(),
+            status: entry.effective_status().to_string(),
             generation: entry.generation.to_string(),
             created: entry.created.to_string(),
             changed: entry.changed.to_string(),
