@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -185,38 +186,40 @@ fn trust(daemon: &Daemon) -> Arc<rustls::ClientConfig> {
     Arc::new(config)
 }
 
-#[test]
-fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed() {
-    let mut chance = Chance::new("amqp");
-    let mut root = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
-    let mut middle = Parent::with(&format!("{}{SETTINGS}", root.adopt("child1")));
-    middle
-        .daemon
-        .apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
-    let senders: Vec<ConnectionString> = (0..SENDERS)
-        .map(|n| {
-            let add = format!("identity add s{n} --behind child1");
-            root.daemon.edge(&add).output("").code(0);
-            middle.told(&format!("s{n}")).parse().unwrap()
-        })
-        .collect();
-    let folder = middle.daemon.dir().to_owned();
-    let receipts = Receipts::create(&folder.join("receipts")).unwrap();
-    let keep = |out: &str| {
-        for receipt in printed(out) {
-            receipts.write(&receipt).unwrap();
-        }
-    };
-    let shared = Arc::new(Shared {
-        ledger: Ledger::create(&folder.join("ledger")).unwrap(),
-        port: middle.port(),
-        trust: trust(&middle.daemon),
-        acknowledged: AtomicU64::new(0),
-        last: AtomicBool::new(false),
-    });
-    let threads: Vec<JoinHandle<()>> = senders
-        .into_iter()
-        .map(|who| {
+/// Devices that send to a gateway, which hands all on to its parent.
+struct Chain {
+    root: Parent,
+    middle: Parent,
+    shared: Arc<Shared>,
+    /// By the number of the sender.
+    threads: Vec<JoinHandle<()>>,
+    folder: PathBuf,
+    receipts: Receipts,
+}
+
+impl Chain {
+    fn start(chance: &mut Chance) -> Self {
+        let root = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
+        let middle = Parent::with(&format!("{}{SETTINGS}", root.adopt("child1")));
+        middle
+            .daemon
+            .apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+        let senders: Vec<ConnectionString> = (0..SENDERS)
+            .map(|n| {
+                let add = format!("identity add s{n} --behind child1");
+                root.daemon.edge(&add).output("").code(0);
+                middle.told(&format!("s{n}")).parse().unwrap()
+            })
+            .collect();
+        let folder = middle.daemon.dir().to_owned();
+        let shared = Arc::new(Shared {
+            ledger: Ledger::create(&folder.join("ledger")).unwrap(),
+            port: middle.port(),
+            trust: trust(&middle.daemon),
+            acknowledged: AtomicU64::new(0),
+            last: AtomicBool::new(false),
+        });
+        let threads = senders.into_iter().map(|who| {
             let sender = Sender {
                 shared: shared.clone(),
                 who,
@@ -225,41 +228,128 @@ fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed(
                 next: 0,
             };
             std::thread::spawn(|| sender.run())
-        })
-        .collect();
-    for round in 0..ROUNDS {
-        let wanted = shared.acknowledged.load(Ordering::Relaxed) + 50 + chance.below(400);
+        });
+        Self {
+            threads: threads.collect(),
+            receipts: Receipts::create(&folder.join("receipts")).unwrap(),
+            root,
+            middle,
+            shared,
+            folder,
+        }
+    }
+
+    /// Waits until so many more were accepted.
+    fn accepts(&self, more: u64) {
+        let wanted = self.shared.acknowledged.load(Ordering::Relaxed) + more;
         let until = Instant::now() + PATIENCE;
-        while shared.acknowledged.load(Ordering::Relaxed) < wanted {
-            assert!(Instant::now() < until, "round {round}: nothing is accepted");
+        while self.shared.acknowledged.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < until, "nothing is accepted");
             std::thread::sleep(Duration::from_millis(1));
         }
-        chance.moment(Duration::from_millis(50));
-        if round % 2 == 0 {
-            middle.daemon.kill();
-            middle.daemon.again();
-        } else {
-            root.daemon.running().kill_now();
-            keep(&root.daemon.stop().out);
-            root.daemon.again();
+    }
+
+    fn kill_root(&mut self) {
+        self.root.daemon.running().kill_now();
+        let out = self.root.daemon.stop().out;
+        self.keep(&out);
+    }
+
+    fn keep(&self, out: &str) {
+        for receipt in printed(out) {
+            self.receipts.write(&receipt).unwrap();
         }
     }
-    shared.last.store(true, Ordering::Relaxed);
-    for thread in threads {
+
+    /// Says that whoever is let in ends once all of its messages are accepted.
+    fn last(&self) {
+        self.shared.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for all, and judges what came.
+    fn end(mut self, interruptions: u64) -> String {
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        self.middle.daemon.waits("$upstream", 0);
+        self.root.daemon.waits("$upstream", 0);
+        let out = self.root.daemon.stop().code(0).out;
+        self.keep(&out);
+        let entries = Ledger::read(&self.folder.join("ledger")).unwrap();
+        assert!(fs::metadata(self.folder.join("receipts")).unwrap().len() > 0);
+        let rules = Rules {
+            repeats: Repeats::AtMost(interruptions * (WINDOW + SENDERS * FLIGHT)),
+            order: Order::OfFirst,
+            steps: Steps::Stable,
+        };
+        let received = Receipts::read(&self.folder.join("receipts")).unwrap();
+        let verdict = judge(&entries, &received, rules).expect("what came");
+        assert!(verdict.received >= verdict.acknowledged);
+        verdict.to_string()
+    }
+}
+
+#[test]
+fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed() {
+    let mut chance = Chance::new("amqp");
+    let mut chain = Chain::start(&mut chance);
+    for round in 0..ROUNDS {
+        chain.accepts(50 + chance.below(400));
+        chance.moment(Duration::from_millis(50));
+        if round % 2 == 0 {
+            chain.middle.daemon.kill();
+            chain.middle.daemon.again();
+        } else {
+            chain.kill_root();
+            chain.root.daemon.again();
+        }
+    }
+    chain.last();
+    eprintln!("AMQP, {ROUNDS} kills: {}", chain.end(ROUNDS));
+}
+
+#[test]
+fn who_is_kept_out_by_the_parent_or_goes_to_another_gateway_loses_nothing_and_holds_up_nobody() {
+    let mut chance = Chance::new("amqp-out");
+    let mut chain = Chain::start(&mut chance);
+    chain.accepts(200);
+    let change = |chain: &Chain, words: &str| {
+        let change = chain.root.daemon.edge(&format!("identity {words}"));
+        change.output("").code(0);
+    };
+    let status = |gateway: &Daemon, name: &str| {
+        let list = gateway.json("identity list");
+        let known = list.as_array().unwrap().iter();
+        let mut known = known.filter(|known| known["identity"] == name);
+        known.next().map(|known| known["status"] == "enabled")
+    };
+    change(&chain, "disable s0");
+    let middle = &chain.middle.daemon;
+    middle.eventually("it is kept out", |m| status(m, "s0") == Some(false));
+    // The others go on, on the connection that there is.
+    chain.accepts(1_000);
+    change(&chain, "enable s0");
+    middle.eventually("it is let in", |m| status(m, "s0") == Some(true));
+    chain.accepts(1_000);
+    let device = middle.call("GET", "/v1/device", "").1;
+    let device: serde_json::Value = serde_json::from_str(&device).unwrap();
+    assert_eq!(device["upstream"]["connections"], 1, "{device}");
+    // One is moved while its messages wait at its old gateway, which has its key no more when it is connected.
+    chain.kill_root();
+    chain.accepts(400);
+    chain.middle.daemon.kill();
+    chain.root.daemon.again();
+    change(&chain, "move s1 --nowhere");
+    chain.middle.daemon.again();
+    let middle = &chain.middle.daemon;
+    middle.eventually("it is gone", |m| status(m, "s1").is_none());
+    chain.last();
+    let moved = chain.threads.remove(1);
+    for thread in chain.threads.drain(..) {
         thread.join().unwrap();
     }
-    middle.daemon.waits("$upstream", 0);
-    root.daemon.waits("$upstream", 0);
-    keep(&root.daemon.stop().code(0).out);
-    let entries = Ledger::read(&folder.join("ledger")).unwrap();
-    assert!(fs::metadata(folder.join("receipts")).unwrap().len() > 0);
-    let rules = Rules {
-        repeats: Repeats::AtMost(ROUNDS * (WINDOW + SENDERS * FLIGHT)),
-        order: Order::OfFirst,
-        steps: Steps::Stable,
-    };
-    let received = Receipts::read(&folder.join("receipts")).unwrap();
-    let verdict = judge(&entries, &received, rules).expect("what came");
-    assert!(verdict.received >= verdict.acknowledged);
-    eprintln!("AMQP, {ROUNDS} kills: {verdict}");
+    middle.waits("$upstream", 0);
+    change(&chain, "move s1 --behind child1");
+    chain.threads.push(moved);
+    eprintln!("AMQP, kept out and moved: {}", chain.end(4));
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -224,6 +224,55 @@ fn connections(port: u16) -> usize {
     to_port.count()
 }
 
+/// Hardly anything gets through: nine packets of twenty are lost, or four of five where there is time for it.
+static LOSS: LazyLock<&str> = LazyLock::new(|| {
+    let long = std::env::var_os("EDGE_LONG_TESTS");
+    long.map_or("0.45", |_| "0.8")
+});
+
+/// A parent at the other end of a round trip of 2.5 s. The link is cut and the child killed, and packets are lost from
+/// the cut on until all has been sent.
+fn far_away(loss: Option<&str>) {
+    let far = Far::new(Duration::from_millis(1_250));
+    let mut parent = parent();
+    far.to(parent.port());
+    let mut child = Daemon::with(&parent.adopt_at("child1", far.port));
+    let send = |child: &Daemon, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            child.send("$upstream", &n.to_string());
+        }
+    };
+    let mut seen = 0;
+    let mut comes = |parent: &mut Parent, until: u64| {
+        while seen < until {
+            let n = print_of(parent, 1)[0]["body"].as_u64().unwrap();
+            // What was under way when the link was cut comes twice, and nothing out of turn.
+            assert!(n <= seen, "{n} after {seen}");
+            seen = seen.max(n + 1);
+        }
+    };
+    send(&child, 0..50);
+    child.eventually("the first is there", |child| accepted(child) > 0);
+    send(&child, 50..100);
+    let lossy = loss.map(|loss| lose(parent.port(), loss));
+    far.cut();
+    send(&child, 100..150);
+    child.kill();
+    child.again();
+    send(&child, 150..200);
+    if lossy.is_some() {
+        std::thread::sleep(Duration::from_secs(5));
+        sh("iptables -F INPUT");
+    }
+    // A dozen round trips until anything is accepted again.
+    child.eventually("it is connected", |child| {
+        upstream(child)["connected"] == true
+    });
+    child.eventually("messages are accepted", |child| accepted(child) > 0);
+    child.waits("$upstream", 0);
+    comes(&mut parent, 200);
+}
+
 isolated! {
     /// Cuts of which some are shorter than TCP's patience and some longer than ours, and a word of the parent's
     /// meanwhile.
@@ -250,14 +299,9 @@ isolated! {
         line.judge(cuts.len() as u64);
     }
 
-    /// So many that hardly anything gets through: nine packets of twenty, or four of five where there is time for it.
     fn nothing_is_lost_over_a_link_that_loses_packets() {
         let line = Line::new("loss");
-        let loss = match std::env::var_os("EDGE_LONG_TESTS") {
-            Some(_) => "0.8",
-            None => "0.45",
-        };
-        lose(line.parent.port(), loss);
+        lose(line.parent.port(), *LOSS);
         line.load().more(300);
         std::thread::sleep(Duration::from_secs(3));
         line.load().more(300);
@@ -284,37 +328,12 @@ isolated! {
 
     /// A satellite's round trip, 2.5 s: messages flow, and nothing is lost when it is cut.
     fn messages_flow_over_a_link_with_a_long_round_trip() {
-        let far = Far::new(Duration::from_millis(1_250));
-        let mut parent = parent();
-        far.to(parent.port());
-        let mut child = Daemon::with(&parent.adopt_at("child1", far.port));
-        let send = |child: &Daemon, numbers: std::ops::Range<u64>| {
-            for n in numbers {
-                child.send("$upstream", &n.to_string());
-            }
-        };
-        let mut seen = 0;
-        let mut comes = |parent: &mut Parent, until: u64| {
-            while seen < until {
-                let n = print_of(parent, 1)[0]["body"].as_u64().unwrap();
-                // What was under way when the link was cut comes twice, and nothing out of turn.
-                assert!(n <= seen, "{n} after {seen}");
-                seen = seen.max(n + 1);
-            }
-        };
-        send(&child, 0..50);
-        child.eventually("the first is there", |child| accepted(child) > 0);
-        send(&child, 50..100);
-        far.cut();
-        send(&child, 100..150);
-        child.kill();
-        child.again();
-        send(&child, 150..200);
-        // A dozen round trips until anything is accepted again.
-        child.eventually("it is connected", |child| upstream(child)["connected"] == true);
-        child.eventually("messages are accepted", |child| accepted(child) > 0);
-        child.waits("$upstream", 0);
-        comes(&mut parent, 200);
+        far_away(None);
+    }
+
+    /// The same, and packets are lost beyond it.
+    fn messages_flow_over_a_link_with_a_long_round_trip_that_loses_packets() {
+        far_away(Some(*LOSS));
     }
 
     /// One packet of six, each way: messages flow all the same.

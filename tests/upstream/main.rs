@@ -118,9 +118,18 @@ fn a_gateway_is_told_who_is_behind_it_and_of_every_change() {
             child.depth(&format!("$device/{leaf}")) == 1
         });
     }
-    // What the parent registered is changed there.
-    let disable = child.edge("identity disable leaf1").output("");
-    disable.code(2).says("change it there");
+    // What the parent registered is changed there; it is kept out here all the same.
+    let rotate = child.edge("identity rotate leaf1").output("");
+    rotate.code(2).says("change it there");
+    child.edge("identity disable leaf1").output("").code(0);
+    child.kill();
+    child.again();
+    child.eventually("it is told of the other one", |child| {
+        child.json("identity list").as_array().unwrap().len() > 2
+    });
+    assert_eq!(may_connect(&child, "leaf1"), Some(false));
+    child.edge("identity enable leaf1").output("").code(0);
+    assert_eq!(may_connect(&child, "leaf1"), Some(true));
     parent
         .daemon
         .edge("identity disable leaf1")
@@ -172,6 +181,11 @@ fn three_levels_share_identities_twins_deployments_and_methods() {
     let apply = root.daemon.edge("apply --device leaf").arg(&path);
     apply.output("").code(0);
     leaf.becomes("sensor", "running");
+    let environment = leaf.edge("identity env sensor").output("").code(0).out;
+    assert!(
+        environment.contains("IOTEDGE_PARENTHOSTNAME"),
+        "{environment}"
+    );
     root.daemon
         .eventually("the module's state came up", |root| {
             reported(root, "leaf/$edgeAgent")["modules"]["sensor"]["runtimeStatus"] == "running"
