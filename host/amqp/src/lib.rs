@@ -22,7 +22,7 @@ mod head;
 pub mod message;
 
 /// Updates of a link of [`Address::Scope`] that are not accepted yet. Its correlation says what the gateway knows.
-const SCOPE_WINDOW: usize = 8;
+const SCOPE_WINDOW: u16 = 8;
 /// In answers to tokens: there is a link that tells who is behind a gateway ([`Address::Scope`]).
 const OFFERS_SCOPE: &str = "edge-scope";
 

@@ -21,7 +21,7 @@ impl ScopeLink {
     /// The parent refuses, or is gone.
     pub async fn attach(links: &Links, gateway: &DeviceId, known: &str) -> Result<Self, LinkFault> {
         let address = Address::Scope(gateway.clone());
-        let credit = SCOPE_WINDOW as u32;
+        let credit = SCOPE_WINDOW.into();
         links
             .receiver(&address, Some(known), credit)
             .await

@@ -66,7 +66,7 @@ pub(super) async fn serve(
             let mut under_way = FuturesOrdered::new();
             let mut updates = teller.updates(registry).into_iter().fuse();
             loop {
-                if under_way.len() < SCOPE_WINDOW
+                if under_way.len() < usize::from(SCOPE_WINDOW)
                     && let Some(update) = updates.next()
                 {
                     let body = Binary::from(update.to_json().into_bytes());

@@ -195,7 +195,7 @@ fn a_gateway_that_knows_all_is_not_told_again() {
         is_same: true,
         ..ScopeUpdate::default()
     };
-    assert_eq!(told_again(&root, &gateway), [same.clone()]);
+    assert_eq!(told_again(&root, &gateway), std::slice::from_ref(&same));
     // Whoever is kept out here does not make it another.
     gateway.set_status(&id("h"), Status::Disabled, NOW).unwrap();
     let mut teller = ScopeTeller::new(device("g"), Some(gateway.scope_digest()));
