@@ -214,6 +214,9 @@ const ENDLESS: Timestamp = Timestamp(u64::MAX);
 struct Reader {
     waker: Arc<DurableWaker>,
     visible: Visible,
+    /// A client that waits for what is durable: commits with something for it go to the device at once. The parent
+    /// takes batches, and is not waited for.
+    is_waiting: bool,
 }
 
 impl fmt::Debug for Hub {
@@ -372,6 +375,7 @@ impl Hub {
             let reader = Reader {
                 waker: waker.clone(),
                 visible,
+                is_waiting: visible == Visible::Durable && owner != Owner::Upstream,
             };
             for (queue, ..) in &owned.queues {
                 by_queue[queue.index()] = Slot::Read(reader.clone());
@@ -597,6 +601,9 @@ impl Hub {
             });
             if ends < ENDLESS {
                 self.unread.ends(ends);
+            }
+            if readers.iter().any(|reader| reader.is_waiting) {
+                self.hurry(lsn);
             }
             for reader in readers {
                 match reader.visible {
