@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
 use super::environment::Environment;
 use super::wire::{Came, Publish, Transport, Wire};
@@ -128,7 +128,12 @@ impl Ends {
             if state.last.elapsed() > STANDSTILL && state.sent == plan.messages {
                 break;
             }
-            let (events, _) = epoll::wait(&self.poll, &mut events, Some(&state.pause()))?;
+            // epoll waits for whole milliseconds, poll does not.
+            poll(
+                &mut [PollFd::new(&self.poll, PollFlags::IN)],
+                Some(&state.pause()),
+            )?;
+            let (events, _) = epoll::wait(&self.poll, &mut events, Some(&Timespec::default()))?;
             let mut ready = [false; 2];
             for event in events {
                 ready[usize::from(event.data.u64() == SINK)] = true;
