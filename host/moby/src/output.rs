@@ -2,11 +2,19 @@
 //!
 //! The engine keeps what is written; a reader asks for what came after the last line that it has passed on,
 //! so a container that is started again, or an engine that was away, repeats nothing.
+//!
+//! ```text
+//!   read ─► too much at once ─► says so, reads nothing for a second ─► read: the last lines, and on
+//! ```
+//! Without that, a container that floods its log keeps engine and daemon busy, and everybody else waiting.
+
+use std::time::{Duration, Instant};
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptions;
 use edge_core::ModuleId;
 use futures_util::StreamExt as _;
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::engine::Engine;
@@ -14,6 +22,40 @@ use crate::{Host, Stream};
 
 /// Lines of a container that was running before that are shown again.
 const BEFORE: &str = "1000";
+
+/// Lines that are read in one go, and a second in the long run; of what a flood has beyond that, the last are read.
+const BURST: u32 = 10_000;
+const RATE: u32 = 1_000;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Lines that may still be read: filled up as time passes.
+#[derive(Debug)]
+struct Budget {
+    lines: u32,
+    at: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            lines: BURST,
+            at: now,
+        }
+    }
+
+    /// Takes one; whether there was one.
+    fn take(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        if self.lines == 0 {
+            let now = now();
+            let filled = (now - self.at).as_millis() * u128::from(RATE) / 1_000;
+            self.lines = u32::try_from(filled).unwrap_or(BURST).min(BURST);
+            self.at = now;
+        }
+        let had = self.lines > 0;
+        self.lines = self.lines.saturating_sub(1);
+        had
+    }
+}
 
 /// How far the lines of a container have been passed on: the engine's time of the last one.
 #[derive(Debug, Clone, Default)]
@@ -36,39 +78,57 @@ pub(crate) async fn follow(
         Ok(docker) => docker,
         Err(error) => return debug!(%module, %error, "output not read yet"),
     };
-    let options = LogsOptions {
-        follow: true,
-        stdout: true,
-        stderr: true,
-        since: from.seconds,
-        timestamps: true,
-        tail: if from.last.is_empty() { BEFORE } else { "all" }.to_owned(),
-        ..LogsOptions::default()
+    let mut position = from;
+    let mut budget = Budget::new(Instant::now());
+    let mut tail = match position.last.as_str() {
+        "" => BEFORE,
+        _ => "all",
     };
-    let mut lines = docker.logs(container, Some(options));
-    while let Some(output) = lines.next().await {
-        let output = match output {
-            Ok(output) => output,
-            Err(error) => {
-                let error = engine.error(error);
-                return debug!(%module, %error, "output is not read any more");
+    loop {
+        let options = LogsOptions {
+            follow: true,
+            stdout: true,
+            stderr: true,
+            since: position.seconds,
+            timestamps: true,
+            tail: tail.to_owned(),
+            ..LogsOptions::default()
+        };
+        let mut lines = docker.logs(container, Some(options));
+        loop {
+            let output = match lines.next().await {
+                Some(Ok(output)) => output,
+                Some(Err(error)) => {
+                    let error = engine.error(error);
+                    return debug!(%module, %error, "output is not read any more");
+                }
+                None => return,
+            };
+            let stream = match &output {
+                LogOutput::StdErr { .. } => Stream::Err,
+                _ => Stream::Out,
+            };
+            let text = String::from_utf8_lossy(output.as_ref());
+            let text = text.trim_end_matches(['\n', '\r']);
+            let (time, line) = text.split_once(' ').unwrap_or((text, ""));
+            if time <= position.last.as_str() {
+                continue;
             }
-        };
-        let stream = match &output {
-            LogOutput::StdErr { .. } => Stream::Err,
-            _ => Stream::Out,
-        };
-        let text = String::from_utf8_lossy(output.as_ref());
-        let text = text.trim_end_matches(['\n', '\r']);
-        let (time, line) = text.split_once(' ').unwrap_or((text, ""));
-        if time <= from.last.as_str() {
-            continue;
+            if !budget.take(Instant::now) {
+                break;
+            }
+            host.line(module, stream, line);
+            position.last.clear();
+            position.last.push_str(time);
+            position.seconds = seconds(time).unwrap_or(position.seconds);
+            passed(&position);
         }
-        host.line(module, stream, line);
-        passed(&Position {
-            last: time.to_owned(),
-            seconds: seconds(time).unwrap_or(from.seconds),
-        });
+        let note = format!("(more than {RATE} lines a second: not all of them are here)");
+        host.line(module, Stream::Err, &note);
+        // The engine stops sending.
+        drop(lines);
+        sleep(PAUSE).await;
+        tail = BEFORE;
     }
 }
 
@@ -88,6 +148,18 @@ fn seconds(time: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_is_read_whole_and_a_flood_at_its_rate() {
+        let begin = Instant::now();
+        let mut budget = Budget::new(begin);
+        let mut taken = |now: Instant| (0..100_000).take_while(|_| budget.take(|| now)).count();
+        assert_eq!(taken(begin), 10_000);
+        assert_eq!(taken(begin), 0);
+        assert_eq!(taken(begin + Duration::from_secs(1)), 1_000);
+        assert_eq!(taken(begin + Duration::from_secs(3)), 2_000);
+        assert_eq!(taken(begin + Duration::from_secs(3_600)), 10_000);
+    }
 
     #[test]
     fn the_engines_times_become_seconds() {
