@@ -153,14 +153,25 @@ pub async fn run(
     let settings = &config.settings;
     // Before anything of the device runs: who calls now waits until it is there.
     let (socket, listener) = Socket::listen(&settings.socket(data.path()), &settings.management)?;
+    let who = match settings.upstream.kind {
+        UpstreamKind::Amqp => Some(parent::who(settings)?),
+        UpstreamKind::None => None,
+    };
+    let gateway = who.as_ref().and_then(|who| who.gateway.clone());
     let started = tokio::select! {
-        started = Device::start(settings, &data, config.config.as_deref(), config.compiler, config.console) => started,
+        started = Device::start(settings, &data, config.config.as_deref(), gateway, config.compiler, config.console) => started,
         () = signals.next() => return Ok(Ended::Clean),
     };
     let device = started?;
     let (close, closing) = watch::channel(false);
     let metrics = metrics_server::listen(settings.metrics.listen).await;
-    let (ports, mqtt, topics) = open_ports(settings, &device, &closing).await?;
+    let heads = HeadConfig::new(
+        device.hub().clone(),
+        device.registry().clone(),
+        closing.clone(),
+    );
+    let live = heads.live.clone();
+    let (ports, mqtt, topics) = open_ports(settings, &device, heads).await?;
     let workload = device.listen_for_workload(settings.workload.listen).await;
     let mut listening = ports.info();
     listening.extend(workload.as_ref().and_then(|socket| {
@@ -177,12 +188,13 @@ pub async fn run(
         message_limit: settings.hub.message_limit.0,
     });
     let (mut printer, mut parent) = (None, None);
-    match (settings.upstream.kind, settings.upstream.messages) {
-        (UpstreamKind::None, RootMessages::Keep) => {}
-        (UpstreamKind::None, RootMessages::Print) => {
+    match (who, settings.upstream.messages) {
+        (Some(who), _) => parent = Some(parent::open(settings, who, &device, live, &closing)?),
+        (None, RootMessages::Keep) => {}
+        (None, RootMessages::Print) => {
             printer = Some(Upstream::start(device.hub(), config.print)?);
         }
-        (UpstreamKind::None, RootMessages::Files) => {
+        (None, RootMessages::Files) => {
             let folder = settings.upstream.folder.clone();
             let folder = folder.unwrap_or_else(|| data.path().join("upstream"));
             let (hub, days) = (device.hub().clone(), settings.upstream.keep_days.0);
@@ -192,7 +204,6 @@ pub async fn run(
             })?;
             printer = Some(Upstream::start(device.hub(), Box::new(files))?);
         }
-        (UpstreamKind::Amqp, _) => parent = Some(parent::open(settings, &device, &closing)?),
     }
 
     let mut parts: JoinSet<&'static str> = JoinSet::new();
@@ -380,24 +391,19 @@ pub async fn run(
 async fn open_ports(
     settings: &Settings,
     device: &Arc<Device>,
-    closing: &watch::Receiver<bool>,
+    config: HeadConfig,
 ) -> Result<(Listeners, Arc<Mqtt>, Option<Arc<OpenTopics>>), DaemonError> {
     let mut ports = Listeners::default();
     let tls = device.authority().server_config();
-    let config = HeadConfig::new(
-        device.hub().clone(),
-        device.registry().clone(),
-        closing.clone(),
-    );
     let mqtt = Mqtt::open(config.clone());
     let amqp = Amqp::open(config.clone());
     let gateway = GatewayConfig {
         message_limit: settings.hub.message_limit,
         heads: vec![mqtt.clone(), amqp.clone()],
         ..GatewayConfig::new(
-            device.hub().clone(),
-            device.registry().clone(),
-            closing.clone(),
+            config.hub.clone(),
+            config.registry.clone(),
+            config.closing.clone(),
         )
     };
     let mqtts = Port {

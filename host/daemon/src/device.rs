@@ -138,8 +138,8 @@ pub(crate) struct Device {
     sockets: Sockets,
     hub_name: String,
     hostname: String,
-    /// The name of the gateway above this device, once it is known that there is one.
-    gateway: Arc<OnceLock<String>>,
+    /// The name of the gateway above this device.
+    gateway: Option<String>,
     place: Place,
     runtime: Arc<WasmRuntime>,
     agent: AgentHandle,
@@ -214,6 +214,7 @@ impl Device {
         settings: &Settings,
         data: &DataDir,
         config_file: Option<&Path>,
+        gateway: Option<String>,
         compiler: Compiler,
         console: Option<Arc<dyn LogSink>>,
     ) -> Result<Arc<Self>, DeviceError> {
@@ -278,7 +279,6 @@ impl Device {
             hub.clone(),
             registries,
         ));
-        let gateway = Arc::<OnceLock<String>>::default();
         let containers = containers::runtime(
             settings,
             containers::ContainerHost {
@@ -415,17 +415,10 @@ impl Device {
         Identity::Module(self.name().clone(), module.clone())
     }
 
-    /// Says how the parent is reached, and its name if it is a gateway and no cloud. Once.
-    pub(crate) fn link_to_parent(
-        &self,
-        link: Arc<edge_upstream::Upstream>,
-        gateway: Option<String>,
-    ) {
+    /// Says how the parent is reached. Once.
+    pub(crate) fn link_to_parent(&self, link: Arc<edge_upstream::Upstream>) {
         // Later ones are none: there is one parent.
         let _ = self.upstream.set(link);
-        if let Some(gateway) = gateway {
-            let _ = self.gateway.set(gateway);
-        }
     }
 
     /// How the link to the parent stands; none: there is no parent.

@@ -150,6 +150,11 @@ impl Live {
         self.taken_over.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody is connected as a client.
+    pub fn is_connected(&self, client: &str) -> bool {
+        self.lock().seated.contains_key(client)
+    }
+
     /// How many are connected.
     pub fn connected(&self) -> usize {
         self.lock().seated.len()

@@ -40,7 +40,7 @@ pub struct Entry {
     pub parent: Option<DeviceId>,
     /// It was taken over from the parent's registry, and is changed there.
     pub from_parent: bool,
-    /// It may not connect here, whatever the parent says of it.
+    /// It may not connect here, whatever the parent says of it. Without `from_parent`: the parent has it no more.
     pub kept_out: bool,
 }
 

@@ -45,7 +45,7 @@ pub use environment::{
 };
 pub use peer::{Peer, PeerAddress};
 pub use registry::{DamagedEntry, NewAuth, Registry, RegistryError, Watcher, Which};
-pub use scope::{BadScope, ScopeTeller, ScopeUpdate};
+pub use scope::{BadScope, ScopeTeller, ScopeUpdate, Unread};
 pub use secret::{InvalidKey, Secret};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 pub use token::{CLOCK_SKEW, Token, TokenFault};

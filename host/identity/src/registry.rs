@@ -170,6 +170,11 @@ pub enum RegistryError {
     /// It is the parent's to change.
     #[error("{0} was taken over from the parent: change it there")]
     OfParent(Identity),
+    /// It would come back, and be let in.
+    #[error(
+        "{0} is the parent's and kept out here; removed, it would come back and be let in: enable it before"
+    )]
+    KeptOut(Identity),
     /// The operating system has no randomness to give.
     #[error("make a key: {0}")]
     Random(getrandom::Error),
@@ -394,10 +399,10 @@ impl Registry {
     }
 
     /// Lets an identity in, or keeps it out. A disabled device keeps its modules out as well. One that was taken over
-    /// from the parent is kept out here until it is let in here, and let in if the parent lets it in.
+    /// from the parent is kept out here until it is let in here, and let in then if the parent lets it in.
     ///
     /// # Errors
-    /// It is not there; the parent keeps it out.
+    /// It is not there; it is kept out here, and the parent has it no more.
     pub fn set_status(
         &self,
         identity: &Identity,
@@ -408,10 +413,10 @@ impl Registry {
             if entry.from_parent {
                 // The version counts the parent's changes.
                 entry.kept_out = status == Status::Disabled;
-                return match entry.effective_status() == status {
-                    true => Ok(()),
-                    false => Err(RegistryError::OfParent(identity.clone())),
-                };
+                return Ok(());
+            }
+            if entry.kept_out {
+                return Err(RegistryError::OfParent(identity.clone()));
             }
             entry.status = status;
             entry.version += 1;
@@ -443,11 +448,13 @@ impl Registry {
     /// the parent comes back when the parent tells of it again.
     ///
     /// # Errors
-    /// It is not there.
+    /// It is not there; it is the parent's and kept out here, which it would not be when it comes back.
     pub fn remove(&self, identity: &Identity) -> Result<(Vec<Identity>, Lsn), RegistryError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.get(identity).is_none() {
-            return Err(RegistryError::Unknown(identity.clone()));
+        let entry = self.get(identity);
+        let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
+        if entry.from_parent && entry.kept_out {
+            return Err(RegistryError::KeptOut(identity.clone()));
         }
         let removed = self.with_modules(identity);
         let touched = self.touched([identity]);
@@ -586,17 +593,17 @@ impl Registry {
     }
 
     fn tell(&self, identity: &Identity) {
-        self.tell_all([identity]);
+        self.tell_all(std::slice::from_ref(identity));
     }
 
-    fn tell_all<'a>(&self, identities: impl IntoIterator<Item = &'a Identity> + Clone) {
+    fn tell_all(&self, identities: &[Identity]) {
         let watchers = self
             .watchers
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for watcher in &watchers {
-            for identity in identities.clone() {
+            for identity in identities {
                 watcher.changed(identity);
             }
         }

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use edge_core::{DeviceId, Identity, InvalidId, ModuleId};
+use edge_core::{DeviceId, Identity, InvalidId, ModuleId, Timestamp};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -35,8 +35,19 @@ pub struct ScopeUpdate {
     pub is_complete: bool,
     /// What the gateway said that it knows is all there is: nobody was told of.
     pub is_same: bool,
-    /// Entries of another form, maybe a newer one's: whom they are of, and what is wrong with them.
-    pub unread: Vec<(Identity, String)>,
+    /// Entries of another form.
+    pub unread: Vec<Unread>,
+}
+
+/// An entry that could not be read: it may be that of a newer program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Whom it is of.
+    pub identity: Identity,
+    /// What is wrong with it.
+    pub why: String,
+    /// That much of it could be read: it may not connect.
+    pub is_disabled: bool,
 }
 
 /// An update that cannot be read.
@@ -98,7 +109,11 @@ impl ScopeUpdate {
             let identity = identity(&entry.identity)?;
             match decode(identity.clone(), entry.entry.get().as_bytes()) {
                 Ok(entry) => entries.push(entry),
-                Err(why) => unread.push((identity, why.to_string())),
+                Err(why) => unread.push(Unread {
+                    identity,
+                    why: why.to_string(),
+                    is_disabled: says_disabled(entry.entry.get()),
+                }),
             }
         }
         Ok(Self {
@@ -113,6 +128,16 @@ impl ScopeUpdate {
             is_same: written.same,
         })
     }
+}
+
+/// Whether an entry of any form says `"status":"disabled"`.
+fn says_disabled(entry: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        status: Option<String>,
+    }
+    let said = serde_json::from_str::<Said>(entry).ok();
+    said.and_then(|said| said.status).as_deref() == Some("disabled")
 }
 
 fn identity(name: &str) -> Result<Identity, InvalidId> {
@@ -133,17 +158,18 @@ pub struct ScopeTeller {
 }
 
 /// What of an entry changes whenever it does.
-type State = (GenerationId, u64, Status);
+type State = (GenerationId, u64, Timestamp, Status);
 
-fn state(entry: &Entry) -> State {
-    (entry.generation, entry.version, entry.effective_status())
+/// The time is in it because a version can come twice: a power cut may take one back that was told.
+fn state(entry: &Entry, status: Status) -> State {
+    (entry.generation, entry.version, entry.changed, status)
 }
 
 /// What stands for entries and their states, in any order: SHA-256 in hexadecimal.
 fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a Identity, State)>) -> String {
     let lines = entries.into_iter();
-    let lines = lines.map(|(identity, (generation, version, status))| {
-        format!("{identity} {generation} {version} {status}\n")
+    let lines = lines.map(|(identity, (generation, version, changed, status))| {
+        format!("{identity} {generation} {version} {} {status}\n", changed.0)
     });
     let mut lines: Vec<String> = lines.collect();
     lines.sort_unstable();
@@ -163,11 +189,8 @@ impl Registry {
     pub fn scope_digest(&self) -> String {
         let list = self.list();
         let adopted = list.iter().filter(|entry| entry.from_parent);
-        digest_of(adopted.map(|entry| {
-            let (generation, version, _) = state(entry);
-            // The parent's word on it, not ours.
-            (&entry.identity, (generation, version, entry.status))
-        }))
+        // The parent's word on it, not ours.
+        digest_of(adopted.map(|entry| (&entry.identity, state(entry, entry.status))))
     }
 }
 
@@ -188,7 +211,7 @@ impl ScopeTeller {
         let mut next = HashMap::with_capacity(scope.len());
         let mut news = Vec::new();
         for entry in scope {
-            let state = state(&entry);
+            let state = state(&entry, entry.effective_status());
             if self.told.remove(&entry.identity) != Some(state) {
                 news.push(entry.clone());
             }

@@ -42,8 +42,11 @@ pub(crate) enum Verdict {
     Accepted(Vec<Delivery>),
     /// It never takes this one.
     Rejected(Delivery, String),
-    /// The identity is not let in, or its link was ended; what it has was put back.
+    /// The identity is not let in; what it had comes again.
     Refused(Identity, String),
+    /// Its link was ended, as the parent does when it disables an identity or replaces its keys; what it had comes
+    /// again. When the whole connection is over, whoever owns it hears of that as well.
+    Ended(Identity, String),
     /// The parent has answered a question that was only asked to hear of it.
     Answered,
     /// The connection is over.
@@ -67,14 +70,17 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         let verdict = match self.serve().await {
             Ok(()) => return,
-            Err(LinkFault::Refused(why)) => Verdict::Refused(self.identity.clone(), why),
-            Err(LinkFault::Lost(why)) => Verdict::Lost(why),
+            Err(End::Fault(LinkFault::Refused(why))) => {
+                Verdict::Refused(self.identity.clone(), why)
+            }
+            Err(End::Fault(LinkFault::Lost(why))) => Verdict::Lost(why),
+            Err(End::Detached(why)) => Verdict::Ended(self.identity.clone(), why),
         };
         // Nobody listens when the connection is over.
         let _ = self.verdicts.send(verdict);
     }
 
-    async fn serve(&mut self) -> Result<(), LinkFault> {
+    async fn serve(&mut self) -> Result<(), End> {
         let (_, mut renew) = self.signer.prove(&self.links, &self.identity).await?;
         let address = Address::Events(self.identity.clone());
         let sender = self.links.sender(&address, None, Turn::First).await?;
@@ -103,7 +109,7 @@ impl Lane {
                         self.send(&mut sending, again).await?;
                     }
                 }
-                error = sending.sender.on_detach() => return Err(detached(&error)),
+                error = sending.sender.on_detach() => return Err(End::Detached(error.to_string())),
                 () = sleep_until(renew) => {
                     (_, renew) = self.signer.prove(&self.links, &self.identity).await?;
                 }
@@ -119,11 +125,7 @@ impl Lane {
     }
 
     /// Sends deliveries in as few transfers as there can be, or each in its own.
-    async fn send(
-        &self,
-        sending: &mut Sending,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), LinkFault> {
+    async fn send(&self, sending: &mut Sending, deliveries: Vec<Delivery>) -> Result<(), End> {
         let mut builder = BatchBuilder::default();
         let mut batch: Vec<Delivery> = Vec::new();
         for delivery in deliveries {
@@ -150,14 +152,19 @@ impl Lane {
         sending.flush(&mut builder, &mut batch).await
     }
 
-    fn settle(
-        &self,
-        sending: &mut Sending,
-        (mut deliveries, outcome): Settled,
-    ) -> Result<(), LinkFault> {
+    fn settle(&self, sending: &mut Sending, (mut deliveries, outcome): Settled) -> Result<(), End> {
         let verdict = match outcome {
             Ok(Outcome::Accepted(_)) => Verdict::Accepted(deliveries),
-            Ok(Outcome::Rejected(rejected)) if deliveries.len() <= 1 => {
+            Ok(Outcome::Rejected(_))
+            | Err(SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)
+                if deliveries.len() > 1 =>
+            {
+                // One of them is meant; which one, is said of each alone.
+                sending.alone += deliveries.len();
+                sending.again.extend(deliveries);
+                return Ok(());
+            }
+            Ok(Outcome::Rejected(rejected)) => {
                 let Some(delivery) = deliveries.pop() else {
                     return Ok(());
                 };
@@ -171,17 +178,17 @@ impl Lane {
                 };
                 Verdict::Rejected(delivery, format!("the parent rejected it: {why}"))
             }
-            Ok(Outcome::Rejected(_)) => {
-                // One of them is meant; which one, the parent says of each alone.
-                sending.alone += deliveries.len();
-                sending.again.extend(deliveries);
-                return Ok(());
+            Err(error @ (SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)) => {
+                let Some(delivery) = deliveries.pop() else {
+                    return Ok(());
+                };
+                Verdict::Rejected(delivery, format!("the parent does not take it: {error}"))
             }
             Ok(_) | Err(SendError::NonTerminalDeliveryState | SendError::IllegalDeliveryState) => {
                 sending.again.extend(deliveries);
                 return Ok(());
             }
-            Err(error) => return Err(detached(&error)),
+            Err(error) => return Err(End::Detached(error.to_string())),
         };
         // Nobody listens when the connection is over.
         let _ = self.verdicts.send(verdict);
@@ -189,10 +196,17 @@ impl Lane {
     }
 }
 
-/// The parent ended this link, as it does when it disables an identity or replaces its keys. When the whole
-/// connection is over, whoever owns it hears of that as well.
-fn detached(why: &dyn std::error::Error) -> LinkFault {
-    LinkFault::Refused(format!("its link was ended: {why}"))
+/// Why a lane is over.
+enum End {
+    Fault(LinkFault),
+    /// The parent ended its link.
+    Detached(String),
+}
+
+impl From<LinkFault> for End {
+    fn from(fault: LinkFault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 struct Sending {
@@ -210,7 +224,7 @@ impl Sending {
         &mut self,
         builder: &mut BatchBuilder,
         batch: &mut Vec<Delivery>,
-    ) -> Result<(), LinkFault> {
+    ) -> Result<(), End> {
         let deliveries = std::mem::take(batch);
         let outcome = match deliveries.as_slice() {
             [] => return Ok(()),
@@ -229,9 +243,15 @@ impl Sending {
                 self.sender.send_batchable(sendable).await
             }
         };
-        let outcome = outcome.map_err(|error| detached(&error))?;
-        self.flights
-            .push_back(Box::pin(async move { (deliveries, outcome.await) }));
+        let flight: Flight = match outcome {
+            Ok(outcome) => Box::pin(async move { (deliveries, outcome.await) }),
+            // It was not sent, and nothing else is wrong with the link.
+            Err(error @ (SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)) => {
+                Box::pin(std::future::ready((deliveries, Err(error))))
+            }
+            Err(error) => return Err(End::Detached(error.to_string())),
+        };
+        self.flights.push_back(flight);
         Ok(())
     }
 }

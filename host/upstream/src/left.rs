@@ -2,14 +2,15 @@
 //! a token of their own is what the parent lets it in by. One that was removed or disabled there is not let in by it.
 //!
 //! ```text
-//!   gone from the registry ─► kept with a date ─► signs what waits ─► forgotten after 30 days
+//!   gone from the registry ─► kept with a date ─► signs what waits ─► forgotten after 30 days, or when it is back
 //! ```
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_core::{Identity, Timestamp};
-use edge_identity::{Registry, Secret};
+use edge_identity::{Entry, Registry, Secret};
 use edge_store::{Commit, CommitError, MessageLog, Put, Table};
-use std::time::Duration;
 
 /// By then whatever waited has been delivered, or has outlived its time.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -47,15 +48,32 @@ pub(crate) fn keep(commit: &mut Commit, registry: &Registry, gone: &[Identity], 
     }
 }
 
+/// Adds to the changes of a commit that those who are back have their own keys.
+pub(crate) fn give_back(commit: &mut Commit, log: &dyn MessageLog, back: &[Entry]) {
+    for entry in back {
+        let key = key(&entry.identity);
+        if log.get(Table::Upstream, &key).is_some() {
+            commit.put(Put {
+                table: Table::Upstream,
+                key,
+                value: None,
+            });
+        }
+    }
+}
+
 /// The key of one that went.
-pub(crate) fn find(log: &dyn MessageLog, identity: &Identity) -> Option<Secret> {
+pub(crate) fn find(log: &dyn MessageLog, identity: &Identity, now: Timestamp) -> Option<Secret> {
     let value = log.get(Table::Upstream, &key(identity))?;
     let kept = serde_json::from_slice::<Kept>(&value).ok();
-    let found = kept.and_then(|kept| Secret::from_base64(&kept.key).ok());
-    if found.is_none() {
+    let Some((until, key)) = kept.and_then(|kept| {
+        let key = Secret::from_base64(&kept.key).ok()?;
+        Some((kept.until, key))
+    }) else {
         tracing::warn!(client = %identity, "the key that it left here cannot be read");
-    }
-    found
+        return None;
+    };
+    (now.0 < until).then_some(key)
 }
 
 /// Forgets those whose time is over, and those that cannot be read.
@@ -106,8 +124,7 @@ mod tests {
         let id = |name: &str| Identity::Device(DeviceId::new(name).unwrap());
         let now = Timestamp(1_800_000_000_000_000_000);
         let (told, _) = parent.add(&id("leaf"), NewAuth::FRESH, now).unwrap();
-        here.adopt(vec![edge_identity::Entry::clone(&told)], &[])
-            .unwrap();
+        here.adopt(vec![Entry::clone(&told)], &[]).unwrap();
         here.add(&id("own"), NewAuth::FRESH, now).unwrap();
         let gone = [id("leaf"), id("own"), id("unknown")];
         let mut commit = Commit::new();
@@ -115,12 +132,37 @@ mod tests {
         log.commit(&mut commit).unwrap();
         here.adopt(Vec::new(), &gone).unwrap();
         assert!(here.get(&id("leaf")).is_none());
-        let kept = find(log.as_ref(), &id("leaf"));
+        let find = |name: &str, now: Timestamp| find(log.as_ref(), &id(name), now);
+        let kept = find("leaf", now);
         assert_eq!(kept.as_ref(), told.auth.keys().map(|keys| &keys.primary));
-        assert_eq!(find(log.as_ref(), &id("own")), None);
-        forget(log.as_ref(), now.after(KEPT / 2)).unwrap();
-        assert!(find(log.as_ref(), &id("leaf")).is_some());
-        forget(log.as_ref(), now.after(KEPT)).unwrap();
-        assert!(find(log.as_ref(), &id("leaf")).is_none());
+        assert_eq!(find("own", now), None);
+        let (soon, late) = (now.after(KEPT / 2), now.after(KEPT));
+        forget(log.as_ref(), soon).unwrap();
+        assert!(find("leaf", soon).is_some());
+        assert!(find("leaf", late).is_none());
+        forget(log.as_ref(), late).unwrap();
+        assert!(find("leaf", soon).is_none());
+    }
+
+    #[test]
+    fn who_is_back_has_its_own_key() {
+        let log: Arc<dyn MessageLog> = Arc::new(MemoryLog::default());
+        let here = Registry::open(log.clone()).unwrap();
+        let leaf = Identity::Device(DeviceId::new("leaf").unwrap());
+        let now = Timestamp(1_800_000_000_000_000_000);
+        let (told, _) = here.add(&leaf, NewAuth::FRESH, now).unwrap();
+        let adopted = Entry {
+            from_parent: true,
+            ..Entry::clone(&told)
+        };
+        here.remove(&leaf).unwrap();
+        here.adopt(vec![adopted.clone()], &[]).unwrap();
+        let mut commit = Commit::new();
+        keep(&mut commit, &here, std::slice::from_ref(&leaf), now);
+        log.commit(&mut commit).unwrap();
+        assert!(find(log.as_ref(), &leaf, now).is_some());
+        give_back(&mut commit, log.as_ref(), &[adopted]);
+        log.commit(&mut commit).unwrap();
+        assert!(find(log.as_ref(), &leaf, now).is_none());
     }
 }

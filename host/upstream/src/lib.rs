@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use edge_amqp::client::{LinkFault, Links, Offer, ParentConnection};
 use edge_core::{EndpointId, Identity};
-use edge_heads::Bell;
+use edge_heads::{Bell, Live};
 use edge_hub::{Hub, ReportListener};
 use edge_identity::{Registry, Secret, Token, Watcher};
 use serde_json::{Map, Value};
@@ -67,6 +67,8 @@ pub struct UpstreamConfig {
     pub hub: Arc<Hub>,
     /// Whose keys sign for devices below this one.
     pub registry: Arc<Registry>,
+    /// Who is connected here.
+    pub live: Arc<Live>,
     /// Our own key at the parent; it signs for our modules as well.
     pub key: Secret,
     /// The hub's name in tokens.
@@ -145,16 +147,15 @@ impl Signer {
         if device == config.hub.device() {
             return make(&config.key);
         }
+        let (log, now) = (config.hub.log().as_ref(), config.hub.now());
         let signers = [&Identity::Device(device.clone()), identity];
-        let known = signers.iter().find_map(|signer| {
-            let entry = config.registry.get(signer)?;
-            entry.auth.keys().map(|keys| make(&keys.primary))
-        });
-        let log = config.hub.log().as_ref();
-        let left = || signers.iter().find_map(|signer| left::find(log, signer));
-        known
-            .or_else(|| left().as_ref().map(make))
-            .unwrap_or_else(|| make(&config.key))
+        let key = signers
+            .into_iter()
+            .find_map(|signer| match config.registry.get(signer) {
+                Some(entry) => entry.auth.keys().map(|keys| keys.primary.clone()),
+                None => left::find(log, signer, now),
+            });
+        make(key.as_ref().unwrap_or(&config.key))
     }
 }
 
@@ -179,15 +180,21 @@ impl Upstream {
         config.registry.watch(roster.clone());
         config.hub.listen_to_reports(roster.clone());
         let usage = Usage::read(config.hub.log());
-        if let Err(error) = left::forget(config.hub.log().as_ref(), config.hub.now()) {
-            tracing::warn!(%error, "keys of identities that left were not forgotten");
-        }
-        Arc::new(Self {
+        let upstream = Self {
             config,
             status: Status::default(),
             usage,
             roster,
-        })
+        };
+        upstream.forget_keys();
+        Arc::new(upstream)
+    }
+
+    fn forget_keys(&self) {
+        let hub = &self.config.hub;
+        if let Err(error) = left::forget(hub.log().as_ref(), hub.now()) {
+            tracing::warn!(%error, "keys of identities that left were not forgotten");
+        }
     }
 
     /// How it stands.
@@ -287,20 +294,13 @@ impl Upstream {
             entries.retain(|entry| entry.is_enabled());
             let is_crowded = entries.len() > MOST_PRESENT;
             if is_crowded {
-                let meters = self.config.hub.meters().clients.all().into_iter();
-                let connected = meters.filter(|(_, meter)| meter.is_connected());
-                let connected: HashSet<Identity> = connected
-                    .filter_map(|(client, _)| client.flatten())
-                    .collect();
                 let own = self.config.hub.device();
-                // The device itself, those that are connected, those that were registered here.
-                entries.sort_by_key(|entry| {
+                // The device itself, those that are connected, those that have links; as few as can be lose theirs.
+                entries.sort_by_cached_key(|entry| {
                     let is_own = entry.identity.device() == own;
-                    (
-                        !is_own,
-                        !connected.contains(&entry.identity),
-                        entry.from_parent,
-                    )
+                    let is_connected = self.config.live.is_connected(&entry.identity.to_string());
+                    let is_present = present.contains_key(&entry.identity);
+                    (!is_own, !is_connected, !is_present, entry.from_parent)
                 });
             }
             let wanted = entries.iter().take(MOST_PRESENT);
@@ -322,12 +322,15 @@ impl Upstream {
                 let serving = presence::serve(self.clone(), links.clone(), identity.clone(), bell);
                 present.insert(identity, tasks.spawn(serving));
             }
-            tokio::select! {
-                () = self.roster.changed.rung() => {}
-                () = sleep(CROWDED), if is_crowded => {}
-                Some(ended) = tasks.join_next() => {
-                    if let Err(error) = ended && error.is_panic() {
-                        tracing::error!(%error, "an identity's link to the parent panicked");
+            let again = is_crowded.then(|| Instant::now() + CROWDED);
+            loop {
+                tokio::select! {
+                    () = self.roster.changed.rung() => break,
+                    () = until(again) => break,
+                    Some(ended) = tasks.join_next() => {
+                        if let Err(error) = ended && error.is_panic() {
+                            tracing::error!(%error, "an identity's link to the parent panicked");
+                        }
                     }
                 }
             }

@@ -41,6 +41,8 @@ pub(crate) struct Pump {
     inbox: Inbox,
     progress: Commit,
     lanes: HashMap<Identity, Entry>,
+    /// When the first of those is tried again whose messages were passed by.
+    retry: Option<Instant>,
     /// Lanes so far.
     count: u64,
     tasks: JoinSet<()>,
@@ -93,6 +95,7 @@ impl Pump {
             inbox,
             progress: Commit::new(),
             lanes: HashMap::new(),
+            retry: None,
             count: 0,
             tasks: JoinSet::new(),
             verdicts,
@@ -110,6 +113,10 @@ impl Pump {
         let mut verdicts = Vec::new();
         let mut silence = Silence::new(status);
         loop {
+            // Before anything is taken: what was passed by comes before what came after it.
+            if self.retry.is_some_and(|at| at <= Instant::now()) {
+                self.forgive();
+            }
             let again = self.take(status);
             if let Err(error) = self.commit() {
                 return error;
@@ -123,11 +130,7 @@ impl Pump {
             }
             let now = self.hub.now();
             let wait = again.map(|at| at.since(now));
-            let retry = self.lanes.values().filter_map(|entry| match entry {
-                Entry::Refused { until, passed, .. } if *passed => Some(*until),
-                _ => None,
-            });
-            let retry = retry.min();
+            let retry = self.retry;
             let is_waiting = !self.under_way.is_empty();
             tokio::select! {
                 biased;
@@ -147,7 +150,7 @@ impl Pump {
                 }
                 () = self.bell.rung(), if self.has_room() => self.more = true,
                 () = until(wait.map(|wait| Instant::now() + wait)) => self.more = true,
-                () = until(retry) => self.forgive(),
+                () = until(retry) => {}
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, "a lane of the parent's link panicked");
@@ -228,8 +231,11 @@ impl Pump {
                 // A lane that is gone has said why, and what it had comes again.
                 return;
             }
-            Some(Entry::Refused { until, passed, .. }) if *until > Instant::now() => {
+            // Once one was passed by, so is all that came after it, until they are read again in their order.
+            Some(Entry::Refused { until, passed, .. }) if *passed || *until > Instant::now() => {
                 *passed = true;
+                let first = self.retry.map_or(*until, |retry| retry.min(*until));
+                self.retry = Some(first);
                 return;
             }
             Some(Entry::Refused { refusals, .. }) => *refusals,
@@ -275,7 +281,15 @@ impl Pump {
                 self.inbox.dead(&delivery, reason, now, &mut self.progress);
                 rejected = 1;
             }
-            Verdict::Refused(identity, why) => self.refuse(identity, &why, status),
+            Verdict::Refused(identity, why) => {
+                tracing::warn!(client = %identity, %why, "the parent takes nothing of an identity; its messages wait");
+                status.refused(&identity, Some(&why));
+                self.put_back(identity);
+            }
+            Verdict::Ended(identity, why) => {
+                tracing::debug!(client = %identity, %why, "the link on which an identity sends was ended");
+                self.put_back(identity);
+            }
             Verdict::Answered => self.is_asked = false,
             Verdict::Lost(why) => return Some(why),
         }
@@ -299,7 +313,7 @@ impl Pump {
     }
 
     /// Passes an identity by for a while.
-    fn refuse(&mut self, identity: Identity, why: &str, status: &Status) {
+    fn put_back(&mut self, identity: Identity) {
         let Some(Entry::Open {
             number, refusals, ..
         }) = self.lanes.get(&identity)
@@ -307,16 +321,16 @@ impl Pump {
             return;
         };
         let (number, refusals) = (*number, refusals.saturating_add(1));
-        tracing::warn!(client = %identity, %why, "the parent takes nothing of an identity; its messages wait");
-        status.refused(&identity, Some(why));
         let bytes = &mut self.bytes;
         self.under_way.retain(|_, (lane, size)| {
             let is_its = *lane == number;
             *bytes -= if is_its { *size } else { 0 };
             !is_its
         });
+        let until = Instant::now() + back_off(refusals, REFUSED_FIRST, REFUSED_LONGEST);
+        self.retry = Some(self.retry.map_or(until, |retry| retry.min(until)));
         let entry = Entry::Refused {
-            until: Instant::now() + back_off(refusals, REFUSED_FIRST, REFUSED_LONGEST),
+            until,
             refusals,
             // What it had, and what came for it when it was gone already.
             passed: true,
@@ -328,6 +342,7 @@ impl Pump {
     fn forgive(&mut self) {
         // What was accepted is settled in the log before it is read again.
         if self.commit().is_ok() {
+            self.retry = None;
             self.inbox.rewind(Duration::ZERO, self.hub.now());
             for entry in self.lanes.values_mut() {
                 if let Entry::Refused { passed, .. } = entry {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use edge_amqp::client::{LinkFault, Links, ScopeLink};
 use edge_core::Identity;
+use edge_identity::{Entry, Status, Unread};
 use edge_store::Commit;
 use tokio::time::sleep;
 
@@ -52,9 +53,21 @@ impl Upstream {
         let mut told: HashSet<Identity> = HashSet::new();
         loop {
             let mut update = link.next().await?;
-            for (identity, why) in update.unread {
+            for Unread {
+                identity,
+                why,
+                is_disabled,
+            } in std::mem::take(&mut update.unread)
+            {
                 // What is known of it is kept: a parent of a newer kind has not removed it.
                 tracing::warn!(client = %identity, %why, "what the parent says of an identity cannot be read");
+                if let Some(known) = registry.get(&identity)
+                    && is_disabled
+                {
+                    let status = Status::Disabled;
+                    let known = Entry::clone(&known);
+                    update.entries.push(Entry { status, ..known });
+                }
                 told.insert(identity);
             }
             update.entries.retain(|entry| {
@@ -80,6 +93,7 @@ impl Upstream {
             let lost = |error: &dyn std::error::Error| LinkFault::Lost(error.to_string());
             let mut commit = Commit::new();
             left::keep(&mut commit, registry, &update.gone, self.config.hub.now());
+            left::give_back(&mut commit, self.config.hub.log().as_ref(), &update.entries);
             let kept = self.config.hub.commit(&mut commit);
             kept.map_err(|error| lost(&error))?;
             let adopted = registry.adopt(update.entries, &update.gone);

@@ -109,6 +109,7 @@ impl Upstream {
             tokio::time::sleep(STORE).await;
             self.count_day();
             self.store_days();
+            self.forget_keys();
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edge_core::{DeviceId, Identity};
+use edge_heads::Live;
 use edge_identity::ConnectionString;
 use edge_store::{Commit, Put, Table};
 use edge_upstream::{Address, Dialer, System, Transport, Trust, Upstream, UpstreamConfig};
@@ -24,12 +25,8 @@ const AMQPS: u16 = 5671;
 /// WebSockets over TLS.
 const WSS: u16 = 443;
 
-/// Reads who we are to the parent and how it is reached.
-pub(super) fn open(
-    settings: &Settings,
-    device: &Arc<Device>,
-    closing: &watch::Receiver<bool>,
-) -> Result<Parent, DaemonError> {
+/// Reads who we are to the parent.
+pub(super) fn who(settings: &Settings) -> Result<ConnectionString, DaemonError> {
     let bad = |why: String| DaemonError::Parent(why);
     let upstream = &settings.upstream;
     let file = upstream.connection_string_file.as_ref();
@@ -39,20 +36,32 @@ pub(super) fn open(
     let who: ConnectionString = text
         .parse()
         .map_err(|error| bad(format!("{}: {error}", file.display())))?;
-    if who.device != *device.name() || who.module.is_some() {
-        let name = device.name();
+    let name = settings.device_name();
+    if who.device != name || who.module.is_some() {
         let found = who.device;
         return Err(bad(format!(
             "{}: it is for {found:?}, this device is {name:?}: give both one name ([device] name)",
             file.display()
         )));
     }
+    Ok(who)
+}
+
+/// Reads how the parent is reached.
+pub(super) fn open(
+    settings: &Settings,
+    who: ConnectionString,
+    device: &Arc<Device>,
+    live: Arc<Live>,
+    closing: &watch::Receiver<bool>,
+) -> Result<Parent, DaemonError> {
+    let upstream = &settings.upstream;
     let usual = match upstream.transport {
         Transport::Tls => AMQPS,
         Transport::WebSocket => WSS,
     };
     let address = Address {
-        host: who.gateway.clone().unwrap_or_else(|| who.hub.clone()),
+        host: who.gateway.unwrap_or_else(|| who.hub.clone()),
         port: upstream.port.unwrap_or(usual),
     };
     let trust = match upstream.trusted.is_empty() {
@@ -60,7 +69,7 @@ pub(super) fn open(
         false => Trust::Files(upstream.trusted.clone()),
     };
     let dialer = Dialer::new(address, &trust)
-        .map_err(|error| bad(error.to_string()))?
+        .map_err(|error| DaemonError::Parent(error.to_string()))?
         .through(upstream.transport, upstream.proxy.clone());
     let from_parent = Arc::new(FromParent {
         device: device.name().clone(),
@@ -70,6 +79,7 @@ pub(super) fn open(
     let link = Upstream::new(UpstreamConfig {
         hub: device.hub().clone(),
         registry: device.registry().clone(),
+        live,
         key: who.key,
         hub_name: who.hub,
         token_life: upstream.token_life.0,
@@ -77,7 +87,7 @@ pub(super) fn open(
         system: from_parent.clone(),
         closing: closing.clone(),
     });
-    device.link_to_parent(link.clone(), who.gateway);
+    device.link_to_parent(link.clone());
     Ok(Parent {
         link,
         from_parent,

@@ -4,7 +4,7 @@
 //! of the daemon; it is a folder of its own, or a module could act as its neighbour.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use edge_core::deployment::ModuleKind;
 use edge_core::runtime::{BoxFuture, DesiredModule, Gate};
@@ -29,7 +29,7 @@ pub(super) struct ContainerHost {
     pub(super) hub_name: String,
     pub(super) hostname: String,
     /// The name of the gateway above this device.
-    pub(super) gateway: Arc<OnceLock<String>>,
+    pub(super) gateway: Option<String>,
     pub(super) folders: Folders,
     pub(super) logs: Arc<Logs>,
     pub(super) resolutions: Arc<Resolutions>,
@@ -63,7 +63,7 @@ impl Host for ContainerHost {
         let environment = edge_identity::module_environment(&ModuleEnvironment {
             hub: &self.hub_name,
             gateway: &self.hostname,
-            parent: self.gateway.get().map(String::as_str),
+            parent: self.gateway.as_deref(),
             device: &self.device,
             module,
             generation: entry.generation,

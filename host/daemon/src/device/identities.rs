@@ -277,7 +277,7 @@ impl Device {
         let variables = edge_identity::module_environment(&ModuleEnvironment {
             hub: &self.hub_name,
             gateway: &self.hostname,
-            parent: self.gateway.get().map(String::as_str),
+            parent: self.gateway.as_deref(),
             device: self.name(),
             module: &module,
             generation: entry.generation,

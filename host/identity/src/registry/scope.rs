@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use edge_core::{DeviceId, Identity};
 use edge_store::{Commit, Lsn, Put, Table};
 
-use super::{MOST_LEVELS, Registry, RegistryError};
+use super::{MOST_LEVELS, Registry, RegistryError, place};
 use crate::Entry;
 use crate::entry::{encode, encode_key};
 
@@ -21,11 +21,12 @@ impl Registry {
         list
     }
 
-    /// Whose permits changes of identities may end: their own, those of their modules, and of whoever is behind them.
+    /// Whose permits changes of identities may end: their own, those of their modules, and of whoever is behind them;
+    /// devices before their modules.
     pub(super) fn touched<'a>(
         &self,
         identities: impl IntoIterator<Item = &'a Identity>,
-    ) -> HashSet<Identity> {
+    ) -> Vec<Identity> {
         let mut touched: HashSet<Identity> = identities.into_iter().cloned().collect();
         let devices = touched.iter().filter_map(|identity| match identity {
             Identity::Device(device) => Some(device),
@@ -39,6 +40,8 @@ impl Registry {
             let identities = identities.filter(|identity| behind.contains(identity.device()));
             touched.extend(identities.cloned());
         }
+        let mut touched: Vec<Identity> = touched.into_iter().collect();
+        touched.sort_by(|a, b| place(a).cmp(&place(b)));
         touched
     }
 
@@ -67,7 +70,7 @@ impl Registry {
 
     /// Takes over what the parent says of identities behind this device. Those that were made here stay as they
     /// are, but for modules of a device that was taken over: the parent made them as well, when they were let in
-    /// there. Whoever is kept out here stays out. In one commit; none: nothing is new.
+    /// there. Whoever is kept out here stays out, also when it is gone for a while. In one commit; none: nothing is new.
     ///
     /// # Errors
     /// The log did not take it. Nothing happened.
@@ -80,15 +83,16 @@ impl Registry {
         let mut newest = *last;
         // By identity: a device may come and its module with it.
         let mut changes: Vec<(Identity, Option<Arc<Entry>>)> = Vec::new();
-        // Who was known, and is changed.
-        let mut changed: Vec<Identity> = Vec::new();
         let mut coming = HashSet::new();
         for mut entry in entries {
             entry.from_parent = true;
             entry.kept_out = false;
             let device = Identity::Device(entry.identity.device().clone());
             if let Some(known) = self.get(&entry.identity) {
-                if !known.from_parent && !self.is_module_of_adopted(&entry.identity) {
+                let is_the_parents = known.from_parent
+                    || known.kept_out
+                    || self.is_module_of_adopted(&entry.identity);
+                if !is_the_parents {
                     tracing::info!(identity = %entry.identity, "registered here as well as at the parent; ours holds");
                     continue;
                 }
@@ -96,7 +100,6 @@ impl Registry {
                 if *known == entry {
                     continue;
                 }
-                changed.push(entry.identity.clone());
             } else if device != entry.identity
                 && !coming.contains(&device)
                 && self.get(&device).is_none()
@@ -108,19 +111,24 @@ impl Registry {
             coming.insert(entry.identity.clone());
             changes.push((entry.identity.clone(), Some(Arc::new(entry))));
         }
-        for identity in gone {
+        let goes = |identity: &&Identity| {
             let known = self.get(identity);
-            if known.is_some_and(|known| known.from_parent) {
-                changed.push(identity.clone());
-                let with_modules = self.with_modules(identity);
-                changes.extend(with_modules.into_iter().map(|gone| (gone, None)));
-            }
+            known.is_some_and(|known| known.from_parent)
+        };
+        let gone: HashSet<&Identity> = gone.iter().filter(goes).collect();
+        for entry in self.with_all_modules(&gone) {
+            // Who is kept out stays so when the parent has it again; it is not the parent's meanwhile.
+            let stays = entry.kept_out.then(|| {
+                let mut stays = Entry::clone(&entry);
+                stays.from_parent = false;
+                Arc::new(stays)
+            });
+            changes.push((entry.identity.clone(), stays));
         }
         if changes.is_empty() {
             return Ok(None);
         }
-        let mut touched = self.touched(&changed);
-        touched.extend(changes.iter().map(|(identity, _)| identity.clone()));
+        let touched = self.touched(changes.iter().map(|(identity, _)| identity));
         let mut commit = Commit::new();
         for (identity, entry) in &changes {
             commit.put(Put {
@@ -145,6 +153,19 @@ impl Registry {
         drop(last);
         self.tell_all(&touched);
         Ok(Some(lsn))
+    }
+
+    /// Identities, and the modules of those that are devices.
+    fn with_all_modules(&self, identities: &HashSet<&Identity>) -> Vec<Arc<Entry>> {
+        if identities.is_empty() {
+            return Vec::new();
+        }
+        let is_meant = |entry: &&Arc<Entry>| {
+            let device = Identity::Device(entry.identity.device().clone());
+            identities.contains(&entry.identity) || identities.contains(&device)
+        };
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter(is_meant).cloned().collect()
     }
 
     fn is_module_of_adopted(&self, identity: &Identity) -> bool {

@@ -182,8 +182,38 @@ fn who_is_kept_out_here_stays_out_whatever_the_parent_says() {
     assert!(is_enabled());
     root.set_status(&id("h"), Status::Disabled, NOW).unwrap();
     take(&gateway, teller.updates(&root));
-    let refused = gateway.set_status(&id("h"), Status::Enabled, NOW);
-    assert_eq!(refused.map(drop), Err(RegistryError::OfParent(id("h"))));
+    gateway.set_status(&id("h"), Status::Enabled, NOW).unwrap();
+    assert!(!is_enabled());
+    root.set_status(&id("h"), Status::Enabled, NOW).unwrap();
+    take(&gateway, teller.updates(&root));
+    assert!(is_enabled());
+}
+
+#[test]
+fn who_is_kept_out_here_stays_out_when_it_went_and_comes_back() {
+    let (root, gateway) = (family(), registry());
+    let mut teller = ScopeTeller::new(device("g"), None);
+    take(&gateway, teller.updates(&root));
+    let h = id("under-h");
+    let kept_out = gateway.set_status(&h, Status::Disabled, NOW);
+    kept_out.unwrap();
+    let refused = gateway.remove(&h).map(drop);
+    assert_eq!(refused, Err(RegistryError::KeptOut(h.clone())));
+    root.set_parent(&h, None, NOW).unwrap();
+    take(&gateway, teller.updates(&root));
+    let gone = gateway.get(&h).unwrap();
+    assert!(!gone.is_enabled() && !gone.from_parent);
+    // Its module is not, and is gone.
+    assert_eq!(gateway.get(&id("under-h/m")), None);
+    let enabled = gateway.set_status(&h, Status::Enabled, NOW);
+    assert_eq!(enabled.map(drop), Err(RegistryError::OfParent(h.clone())));
+    assert!(told_again(&root, &gateway)[0].is_same);
+    root.set_parent(&h, Some(&device("h")), NOW).unwrap();
+    take(&gateway, teller.updates(&root));
+    let back = gateway.get(&h).unwrap();
+    assert!(!back.is_enabled() && back.from_parent);
+    gateway.set_status(&h, Status::Enabled, NOW).unwrap();
+    assert!(gateway.get(&h).unwrap().is_enabled());
 }
 
 #[test]
@@ -240,16 +270,17 @@ fn one_entry_that_cannot_be_read_keeps_no_other_out() {
     let text = r#"{"entries":[
         {"identity":"a","entry":{"format":9,"auth":"c2VjcmV0"}},
         {"identity":"b","entry":{"format":1,"generation":"1","created":5,"changed":5,"version":1,"status":"enabled","auth":"authority"}},
-        {"identity":"c","entry":{"format":1,"auth":"c2VjcmV0"}}
+        {"identity":"c","entry":{"format":1,"status":"disabled","auth":"c2VjcmV0"}}
     ]}"#;
     let update = ScopeUpdate::parse(text.as_bytes()).unwrap();
     assert_eq!(update.entries[0].identity, id("b"));
-    let [(a, why_a), (c, why_c)] = update.unread.as_slice() else {
+    let [a, c] = update.unread.as_slice() else {
         panic!("{update:?}");
     };
-    assert_eq!((a, c), (&id("a"), &id("c")));
-    assert!(why_a.contains("format 9"), "{why_a}");
-    assert!(!why_c.contains("c2VjcmV0"), "{why_c}");
+    assert_eq!((&a.identity, &c.identity), (&id("a"), &id("c")));
+    assert!(a.why.contains("format 9"), "{}", a.why);
+    assert!(!c.why.contains("c2VjcmV0"), "{}", c.why);
+    assert!(!a.is_disabled && c.is_disabled);
 }
 
 #[test]
