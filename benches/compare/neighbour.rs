@@ -72,7 +72,8 @@ pub fn run(bench: &Bench, site: &mut Site) -> io::Result<()> {
                 manifest = module(through(manifest, &[&victim]), &victim, *kind, "filter");
             }
             if let Some((kind, work)) = neighbour {
-                let bad = format!("bad-{work}-{}", kind.name());
+                // A queue of its own: what the one before left is not its to handle.
+                let bad = format!("bad-{work}-{}-{repetition}", kind.name());
                 manifest = module(manifest, &bad, *kind, work);
                 // What it is given goes to it alone.
                 let route = format!(

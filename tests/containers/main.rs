@@ -394,6 +394,22 @@ fn podman_does_it_as_well() {
 }
 
 #[test]
+fn a_flood_of_lines_is_said_and_its_end_is_shown() {
+    let engine = Engine::start();
+    let daemon = engine.daemon();
+    let flood = "i=0; while [ $i -lt 60000 ]; do echo line $i; i=$((i+1)); done";
+    daemon.apply(&container("worker", &format!("{flood}; {WAIT}")));
+    becomes(&daemon, "worker", "running");
+    daemon.eventually("the last line is there", |daemon| {
+        let logs = daemon.edge("logs worker").output("").out;
+        logs.contains("line 59999\n")
+    });
+    let logs = daemon.edge("logs worker").output("").code(0).out;
+    let note = logs.find("more than 1000 lines a second");
+    assert!(note < logs.find("line 59999\n") && note.is_some(), "{logs}");
+}
+
+#[test]
 fn logs_are_shown() {
     let engine = Engine::start();
     let mut daemon = engine.daemon();

@@ -27,6 +27,8 @@ const BEFORE: &str = "1000";
 const BURST: u32 = 10_000;
 const RATE: u32 = 1_000;
 const PAUSE: Duration = Duration::from_secs(1);
+/// Lines that are read after a pause, which the daemon keeps together with the word on it.
+const LATEST: &str = "500";
 
 /// Lines that may still be read: filled up as time passes.
 #[derive(Debug)]
@@ -128,7 +130,7 @@ pub(crate) async fn follow(
         // The engine stops sending.
         drop(lines);
         sleep(PAUSE).await;
-        tail = BEFORE;
+        tail = LATEST;
     }
 }
 
