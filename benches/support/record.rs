@@ -111,7 +111,13 @@ impl Record {
     }
 }
 
-/// Three digits behind the point.
+/// Four digits, or all before the point; no more than three behind it.
 pub fn digits(value: f64) -> String {
-    format!("{value:.3}")
+    let behind = match value.abs() {
+        large if large >= 1_000.0 => 0,
+        large if large >= 100.0 => 1,
+        large if large >= 10.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.behind$}")
 }

@@ -118,8 +118,11 @@ pub fn turns(title: &str, turns: &[f64]) -> Result<String, String> {
     Ok(svg)
 }
 
-/// Cases of one kind have one colour.
+/// Cases of one kind have one colour; what is ours has one beside what others have.
 fn colour(case: &str) -> RGBColor {
+    if case.ends_with(": edge") {
+        return RGBColor(200, 80, 20);
+    }
     match (case.contains("Wasm"), case.contains("container")) {
         (true, false) => RGBColor(101, 79, 240),
         (false, true) => RGBColor(13, 110, 180),
