@@ -50,8 +50,10 @@ const IDLE: Duration = Duration::from_secs(240);
 /// Something is sent this often: parents take us for gone after 240 s (client contract, section 8.1), and the library
 /// would send exactly then.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
-/// The parent answers by then. Links wait for a session before that, for as long as it takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The parent answers by then: some round trips of the slowest link that there is. Links wait for a session before
+/// that, for as long as it takes. Not longer: once in some connections an attach is never answered, which was not
+/// understood yet, and a new connection mends it.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Tokens that wait for their answer.
 const TOKENS: usize = 64;
 
