@@ -51,8 +51,7 @@ const IDLE: Duration = Duration::from_secs(240);
 /// would send exactly then.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// The parent answers by then: some round trips of the slowest link that there is. Links wait for a session before
-/// that, for as long as it takes. Not longer: once in some connections an attach is never answered, which was not
-/// understood yet, and a new connection mends it.
+/// that, for as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Tokens that wait for their answer.
 const TOKENS: usize = 64;

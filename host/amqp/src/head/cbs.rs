@@ -24,8 +24,15 @@ type Answer = Message<AmqpValue<Value>>;
 /// The node of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Cbs {
-    /// The link on which answers are received, once it is attached.
-    answers: Mutex<Option<mpsc::Sender<Answer>>>,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// The link on which they are received, once it is attached.
+    link: Option<mpsc::Sender<Answer>>,
+    /// Those before that: a client hears that it is attached before its task here has begun.
+    early: Vec<Answer>,
 }
 
 /// What is answered.
@@ -76,7 +83,13 @@ impl Cbs {
     pub(super) fn answers(&self, mut sender: Sender) -> impl Future<Output = ()> + Send + use<> {
         let (answers, mut waiting) = mpsc::channel::<Answer>(AT_ONCE);
         // The newest one gets them.
-        *self.lock() = Some(answers);
+        let mut known = self.lock();
+        for early in known.early.drain(..) {
+            // There is room for all of them.
+            let _ = answers.try_send(early);
+        }
+        known.link = Some(answers);
+        drop(known);
         async move {
             loop {
                 tokio::select! {
@@ -93,15 +106,11 @@ impl Cbs {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Answer>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(&self, id: Option<MessageId>, said: Said) {
-        let Some(answers) = self.lock().clone() else {
-            tracing::debug!("a token was put and nobody waits for the answer");
-            return;
-        };
         let mut properties = ApplicationProperties::default();
         let status = SimpleValue::Int(said.status);
         properties.0.insert("status-code".to_owned(), status);
@@ -124,6 +133,17 @@ impl Cbs {
             application_properties: Some(properties),
             body: AmqpValue(Value::Null),
             footer: None,
+        };
+        let answers = {
+            let mut known = self.lock();
+            match &known.link {
+                Some(answers) => answers.clone(),
+                None if known.early.len() < AT_ONCE => return known.early.push(answer),
+                None => {
+                    tracing::debug!("many tokens were put and nobody takes the answers");
+                    return;
+                }
+            }
         };
         // The link may have gone meanwhile.
         let _ = answers.send(answer).await;
