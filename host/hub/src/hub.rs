@@ -15,6 +15,7 @@ use edge_store::{
 use smallvec::SmallVec;
 
 use crate::counters::{Counters, add};
+use crate::durable::{Awaiting, DurableWaker};
 use crate::meters::Meters;
 use crate::taps::Taps;
 use crate::twins::{ReportListener, TwinListeners, reporters};
@@ -83,7 +84,7 @@ pub struct Hub {
     routing: ArcSwap<Routing>,
     readers: RwLock<Readers>,
     /// Who is to be woken when the commits that they wait for are on the device.
-    awaiting: Mutex<Vec<Arc<DurableWaker>>>,
+    awaiting: Awaiting,
     /// The newest commit of this process.
     newest: AtomicU64,
     /// Held from reading a twin or a dead letter to the commit that changes it.
@@ -170,35 +171,6 @@ enum Slot {
     },
 }
 
-/// Somebody who is to be woken when commits are on the device; see [`Hub::wake_when_durable`].
-pub struct DurableWaker {
-    waker: Arc<dyn Wake>,
-    /// The commits that it waits for, from the first to the last; none while `last` is 0. Changed under
-    /// the hub's lock only.
-    first: AtomicU64,
-    last: AtomicU64,
-}
-
-impl DurableWaker {
-    /// Waits for nothing yet.
-    pub fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        Arc::new(Self {
-            waker,
-            first: AtomicU64::new(0),
-            last: AtomicU64::new(0),
-        })
-    }
-}
-
-impl fmt::Debug for DurableWaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DurableWaker")
-            .field("first", &self.first)
-            .field("last", &self.last)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A queue into which a commit puts something.
 struct Grown {
     queue: QueueId,
@@ -248,7 +220,7 @@ impl Hub {
             let me = me.clone();
             log.when_durable(Box::new(move |lsn| {
                 if let Some(hub) = me.upgrade() {
-                    hub.wake_durable(lsn);
+                    hub.awaiting.wake(lsn);
                 }
             }));
             let meters = Arc::<Meters>::default();
@@ -270,7 +242,7 @@ impl Hub {
                     generation: 0,
                 }),
                 readers: RwLock::default(),
-                awaiting: Mutex::default(),
+                awaiting: Awaiting::default(),
                 newest: AtomicU64::new(0),
                 changing: Mutex::default(),
                 taps: Taps::default(),
@@ -383,7 +355,7 @@ impl Hub {
             owned.reader = Some(reader);
         });
         self.layout.fetch_add(1, Ordering::Release);
-        waker.waker.wake();
+        waker.wake();
         if visible == Visible::Durable {
             // What was committed before somebody looked for it here becomes durable without a word.
             self.wake_when_durable(Lsn(self.newest.load(Ordering::SeqCst)), waker);
@@ -431,38 +403,9 @@ impl Hub {
         self.log.hurry(lsn);
     }
 
-    fn wake_durable(&self, lsn: Lsn) {
-        let mut due: SmallVec<[Arc<DurableWaker>; 8]> = SmallVec::new();
-        self.awaiting().retain(|waiting| {
-            if waiting.first.load(Ordering::Relaxed) <= lsn.0 {
-                due.push(waiting.clone());
-                waiting.first.store(lsn.0 + 1, Ordering::Relaxed);
-            }
-            let more = waiting.last.load(Ordering::Relaxed) > lsn.0;
-            if !more {
-                waiting.last.store(0, Ordering::Relaxed);
-            }
-            more
-        });
-        due.iter().for_each(|waiting| waiting.waker.wake());
-    }
-
     /// Wakes somebody whenever more commits are on the device, until this one is.
     pub fn wake_when_durable(&self, lsn: Lsn, waiting: &Arc<DurableWaker>) {
-        if self.log.durable_lsn() < lsn {
-            let mut awaiting = self.awaiting();
-            // It may have become durable before the lock was had, and then nobody calls for it any more.
-            if self.log.durable_lsn() < lsn {
-                let last = waiting.last.load(Ordering::Relaxed);
-                waiting.last.store(last.max(lsn.0), Ordering::Relaxed);
-                if last == 0 {
-                    waiting.first.store(lsn.0, Ordering::Relaxed);
-                    awaiting.push(waiting.clone());
-                }
-                return;
-            }
-        }
-        waiting.waker.wake();
+        self.awaiting.add(lsn, waiting, || self.log.durable_lsn());
     }
 
     /// Tells a tap of every message that is committed from now on, until [`remove_tap`](Self::remove_tap).
@@ -527,7 +470,7 @@ impl Hub {
             let all = readers.owners.values();
             all.filter_map(|owned| owned.reader.clone()).collect()
         });
-        wakers.iter().for_each(|reader| reader.waker.waker.wake());
+        wakers.iter().for_each(|reader| reader.waker.wake());
     }
 
     /// The queues of an owner.
@@ -607,7 +550,7 @@ impl Hub {
             }
             for reader in readers {
                 match reader.visible {
-                    Visible::Committed => reader.waker.waker.wake(),
+                    Visible::Committed => reader.waker.wake(),
                     Visible::Durable => self.wake_when_durable(lsn, &reader.waker),
                 }
             }
@@ -643,10 +586,6 @@ impl Hub {
 
     pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn awaiting(&self) -> MutexGuard<'_, Vec<Arc<DurableWaker>>> {
-        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the queues hold at most `waiting` entries and the log has room, or until

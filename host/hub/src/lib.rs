@@ -26,6 +26,7 @@
 
 mod clock;
 mod counters;
+mod durable;
 mod hub;
 mod inbox;
 pub mod meters;
@@ -40,7 +41,8 @@ mod upkeep;
 
 pub use clock::{Clock, SystemClock};
 pub use counters::{Counters, Snapshot};
-pub use hub::{DurableWaker, Hub, HubConfig, Observer, Wake};
+pub use durable::DurableWaker;
+pub use hub::{Hub, HubConfig, Observer, Wake};
 pub use inbox::{Inbox, Owner};
 pub use methods::{
     Caller, Invocation, MethodCall, MethodError, MethodResponse, MethodTarget, Methods,
