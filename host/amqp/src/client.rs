@@ -13,6 +13,7 @@ mod twin;
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,23 +189,20 @@ impl Links {
         name: Option<&str>,
         turn: Turn,
     ) -> Result<Sender, LinkFault> {
-        let what = format!("{address} is not attached");
-        let mut why = NO_SESSION.to_owned();
-        while let Some(mut taken) = self.sessions.next(turn).await {
-            use SenderAttachError::{SessionNotMapped, SessionStopped};
-            let builder = Sender::builder()
-                .name(link_name(address, "sends", name))
-                .target(address.to_string())
-                .properties(fields(name));
-            match answered(builder.attach(&mut taken.session), &what).await? {
-                Ok(link) => return Ok(link),
-                Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
-                    why = taken.is_over(&error);
-                }
-                Err(error) => return Err(refused(address, &error)),
-            }
-        }
-        Err(LinkFault::Lost(format!("{address}: {why}")))
+        use SenderAttachError::{SessionNotMapped, SessionStopped};
+        let attach = self.attach(
+            address,
+            turn,
+            |session| {
+                let builder = Sender::builder()
+                    .name(link_name(address, "sends", name))
+                    .target(address.to_string())
+                    .properties(fields(name));
+                Box::pin(builder.attach(session))
+            },
+            |error| matches!(error, SessionStopped(_) | SessionNotMapped),
+        );
+        attach.await
     }
 
     /// A link on which an identity receives, with this much credit, refilled as it settles.
@@ -217,36 +215,50 @@ impl Links {
         name: Option<&str>,
         credit: u32,
     ) -> Result<Receiver, LinkFault> {
+        use ReceiverAttachError::{SessionNotMapped, SessionStopped};
+        let attach = self.attach(
+            address,
+            Turn::Later,
+            |session| {
+                let builder = Receiver::builder()
+                    .name(link_name(address, "receives", name))
+                    .source(address.to_string())
+                    .target(Target::default())
+                    .properties(fields(name))
+                    .sender_settle_mode(SenderSettleMode::Mixed)
+                    .receiver_settle_mode(ReceiverSettleMode::First)
+                    .credit_mode(CreditMode::Auto(credit));
+                Box::pin(builder.attach(session))
+            },
+            |error| matches!(error, SessionStopped(_) | SessionNotMapped),
+        );
+        attach.await
+    }
+
+    /// Attaches a link on the first session that turns out not to be over.
+    async fn attach<L, E: std::error::Error>(
+        &self,
+        address: &Address,
+        turn: Turn,
+        attach: impl for<'s> Fn(&'s mut SessionHandle<()>) -> Attaching<'s, L, E>,
+        is_over: impl Fn(&E) -> bool,
+    ) -> Result<L, LinkFault> {
         let what = format!("{address} is not attached");
-        let mut why = NO_SESSION.to_owned();
-        while let Some(mut taken) = self.sessions.next(Turn::Later).await {
-            use ReceiverAttachError::{SessionNotMapped, SessionStopped};
-            let builder = Receiver::builder()
-                .name(link_name(address, "receives", name))
-                .source(address.to_string())
-                .target(Target::default())
-                .properties(fields(name))
-                .sender_settle_mode(SenderSettleMode::Mixed)
-                .receiver_settle_mode(ReceiverSettleMode::First)
-                .credit_mode(CreditMode::Auto(credit));
-            match answered(builder.attach(&mut taken.session), &what).await? {
+        let mut why = "the parent keeps no session".to_owned();
+        while let Some(mut taken) = self.sessions.next(turn).await {
+            match answered(attach(&mut taken.session), &what).await? {
                 Ok(link) => return Ok(link),
-                Err(error @ (SessionStopped(_) | SessionNotMapped)) => {
-                    why = taken.is_over(&error);
-                }
-                Err(error) => return Err(refused(address, &error)),
+                Err(error) if is_over(&error) => why = taken.is_over(&error),
+                // Not for this identity.
+                Err(error) => return Err(LinkFault::Refused(format!("{address}: {error}"))),
             }
         }
         Err(LinkFault::Lost(format!("{address}: {why}")))
     }
 }
 
-const NO_SESSION: &str = "the parent keeps no session";
-
-/// A link that this identity may not have: sessions that are over are passed by before.
-fn refused(address: &Address, why: &dyn std::error::Error) -> LinkFault {
-    LinkFault::Refused(format!("{address}: {why}"))
-}
+/// A link that is being attached.
+type Attaching<'s, L, E> = Pin<Box<dyn Future<Output = Result<L, E>> + Send + 's>>;
 
 /// Waits for an answer of the parent's; one that never comes ends the connection.
 async fn answered<T>(answer: impl Future<Output = T>, what: &str) -> Result<T, LinkFault> {
