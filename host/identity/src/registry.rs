@@ -12,7 +12,7 @@
 //!
 //! Lock order: `changing`, then `entries`; watchers are called with neither held.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -456,7 +456,8 @@ impl Registry {
         if entry.from_parent && entry.kept_out {
             return Err(RegistryError::KeptOut(identity.clone()));
         }
-        let removed = self.with_modules(identity);
+        let removed = self.with_modules(&HashSet::from([identity])).into_iter();
+        let removed: Vec<_> = removed.map(|entry| entry.identity.clone()).collect();
         let touched = self.touched([identity]);
         let mut commit = Commit::new();
         for identity in &removed {
@@ -582,14 +583,17 @@ impl Registry {
         Ok(())
     }
 
-    /// An identity, and if it is a device its modules.
-    fn with_modules(&self, identity: &Identity) -> Vec<Identity> {
-        let mut all = vec![identity.clone()];
-        if let Identity::Device(device) = identity {
-            let modules = self.modules(device);
-            all.extend(modules.iter().map(|entry| entry.identity.clone()));
+    /// Those of identities, and of the modules of those that are devices; devices before their modules.
+    fn with_modules(&self, identities: &HashSet<&Identity>) -> Vec<Arc<Entry>> {
+        if identities.is_empty() {
+            return Vec::new();
         }
-        all
+        let mut list = self.list();
+        list.retain(|entry| {
+            let device = Identity::Device(entry.identity.device().clone());
+            identities.contains(&entry.identity) || identities.contains(&device)
+        });
+        list
     }
 
     fn tell(&self, identity: &Identity) {

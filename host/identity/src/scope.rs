@@ -14,12 +14,11 @@
 use std::collections::HashMap;
 
 use edge_core::{DeviceId, Identity, InvalidId, ModuleId, Timestamp};
-use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::entry::{decode, encode};
-use crate::{Entry, GenerationId, Registry, Status};
+use crate::{Entry, GenerationId, Registry, Status, Thumbprint};
 
 /// Entries of one update.
 const PAGE: usize = 64;
@@ -173,15 +172,7 @@ fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a Identity, State)>) -> St
     });
     let mut lines: Vec<String> = lines.collect();
     lines.sort_unstable();
-    let mut context = digest::Context::new(&digest::SHA256);
-    for line in lines {
-        context.update(line.as_bytes());
-    }
-    let bytes = context.finish();
-    bytes
-        .as_ref()
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
+    Thumbprint::sha256(lines.concat().as_bytes()).to_string()
 }
 
 impl Registry {

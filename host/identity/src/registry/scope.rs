@@ -116,7 +116,7 @@ impl Registry {
             known.is_some_and(|known| known.from_parent)
         };
         let gone: HashSet<&Identity> = gone.iter().filter(goes).collect();
-        for entry in self.with_all_modules(&gone) {
+        for entry in self.with_modules(&gone) {
             // Who is kept out stays so when the parent has it again; it is not the parent's meanwhile.
             let stays = entry.kept_out.then(|| {
                 let mut stays = Entry::clone(&entry);
@@ -153,19 +153,6 @@ impl Registry {
         drop(last);
         self.tell_all(&touched);
         Ok(Some(lsn))
-    }
-
-    /// Identities, and the modules of those that are devices.
-    fn with_all_modules(&self, identities: &HashSet<&Identity>) -> Vec<Arc<Entry>> {
-        if identities.is_empty() {
-            return Vec::new();
-        }
-        let is_meant = |entry: &&Arc<Entry>| {
-            let device = Identity::Device(entry.identity.device().clone());
-            identities.contains(&entry.identity) || identities.contains(&device)
-        };
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter(is_meant).cloned().collect()
     }
 
     fn is_module_of_adopted(&self, identity: &Identity) -> bool {
