@@ -23,9 +23,11 @@ use crate::{Host, Stream};
 /// Lines of a container that was running before that are shown again.
 const BEFORE: &str = "1000";
 
-/// Lines that are read in one go, and a second in the long run; of what a flood has beyond that, the last are read.
+/// Lines that are read in one go.
 const BURST: u32 = 10_000;
+/// Lines that are read a second, in the long run.
 const RATE: u32 = 1_000;
+/// So long nothing is read of a flood.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Lines that are read after a pause, which the daemon keeps together with the word on it.
 const LATEST: &str = "500";

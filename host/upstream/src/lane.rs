@@ -156,33 +156,17 @@ impl Lane {
         let verdict = match outcome {
             Ok(Outcome::Accepted(_)) => Verdict::Accepted(deliveries),
             Ok(Outcome::Rejected(_))
-            | Err(SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)
-                if deliveries.len() > 1 =>
-            {
-                // One of them is meant; which one, is said of each alone.
-                sending.alone += deliveries.len();
-                sending.again.extend(deliveries);
-                return Ok(());
-            }
-            Ok(Outcome::Rejected(rejected)) => {
+            | Err(SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError) => {
+                if deliveries.len() > 1 {
+                    // One of them is meant; which one, is said of each alone.
+                    sending.alone += deliveries.len();
+                    sending.again.extend(deliveries);
+                    return Ok(());
+                }
                 let Some(delivery) = deliveries.pop() else {
                     return Ok(());
                 };
-                let why = match rejected.error {
-                    Some(error) => format!(
-                        "{:?} {}",
-                        error.condition,
-                        error.description.unwrap_or_default()
-                    ),
-                    None => "no reason given".to_owned(),
-                };
-                Verdict::Rejected(delivery, format!("the parent rejected it: {why}"))
-            }
-            Err(error @ (SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)) => {
-                let Some(delivery) = deliveries.pop() else {
-                    return Ok(());
-                };
-                Verdict::Rejected(delivery, format!("the parent does not take it: {error}"))
+                Verdict::Rejected(delivery, why(outcome))
             }
             Ok(_) | Err(SendError::NonTerminalDeliveryState | SendError::IllegalDeliveryState) => {
                 sending.again.extend(deliveries);
@@ -194,6 +178,20 @@ impl Lane {
         let _ = self.verdicts.send(verdict);
         Ok(())
     }
+}
+
+/// Why a message is not taken.
+fn why(outcome: Result<Outcome, SendError>) -> String {
+    let error = match outcome {
+        Ok(Outcome::Rejected(rejected)) => rejected.error,
+        Ok(_) => None,
+        Err(error) => return format!("the parent does not take it: {error}"),
+    };
+    let why = error.map_or("no reason given".to_owned(), |error| {
+        let description = error.description.unwrap_or_default();
+        format!("{:?} {description}", error.condition)
+    });
+    format!("the parent rejected it: {why}")
 }
 
 /// Why a lane is over.

@@ -19,7 +19,7 @@
 
 mod dial;
 mod lane;
-mod left;
+mod left_keys;
 mod presence;
 mod pump;
 mod scope;
@@ -153,7 +153,7 @@ impl Signer {
             .into_iter()
             .find_map(|signer| match config.registry.get(signer) {
                 Some(entry) => entry.auth.keys().map(|keys| keys.primary.clone()),
-                None => left::find(log, signer, now),
+                None => left_keys::find(log, signer, now),
             });
         make(key.as_ref().unwrap_or(&config.key))
     }
@@ -192,7 +192,7 @@ impl Upstream {
 
     fn forget_keys(&self) {
         let hub = &self.config.hub;
-        if let Err(error) = left::forget(hub.log().as_ref(), hub.now()) {
+        if let Err(error) = left_keys::forget(hub.log().as_ref(), hub.now()) {
             tracing::warn!(%error, "keys of identities that left were not forgotten");
         }
     }

@@ -234,8 +234,8 @@ impl Pump {
             // Once one was passed by, so is all that came after it, until they are read again in their order.
             Some(Entry::Refused { until, passed, .. }) if *passed || *until > Instant::now() => {
                 *passed = true;
-                let first = self.retry.map_or(*until, |retry| retry.min(*until));
-                self.retry = Some(first);
+                let until = *until;
+                self.retry_at(until);
                 return;
             }
             Some(Entry::Refused { refusals, .. }) => *refusals,
@@ -328,7 +328,7 @@ impl Pump {
             !is_its
         });
         let until = Instant::now() + back_off(refusals, REFUSED_FIRST, REFUSED_LONGEST);
-        self.retry = Some(self.retry.map_or(until, |retry| retry.min(until)));
+        self.retry_at(until);
         let entry = Entry::Refused {
             until,
             refusals,
@@ -336,6 +336,10 @@ impl Pump {
             passed: true,
         };
         self.lanes.insert(identity, entry);
+    }
+
+    fn retry_at(&mut self, at: Instant) {
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
     /// Reads again what was passed by, now that its time has come.

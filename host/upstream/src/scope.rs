@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use edge_amqp::client::{LinkFault, Links, ScopeLink};
 use edge_core::Identity;
-use edge_identity::{Entry, Status, Unread};
+use edge_identity::{Entry, ScopeUpdate, Status, Unread};
 use edge_store::Commit;
 use tokio::time::sleep;
 
-use crate::{Signer, Upstream, back_off, left};
+use crate::{Signer, Upstream, back_off, left_keys};
 
 /// The wait after a link that ended, doubled with each.
 const FIRST: Duration = Duration::from_secs(1);
@@ -53,23 +53,7 @@ impl Upstream {
         let mut told: HashSet<Identity> = HashSet::new();
         loop {
             let mut update = link.next().await?;
-            for Unread {
-                identity,
-                why,
-                is_disabled,
-            } in std::mem::take(&mut update.unread)
-            {
-                // What is known of it is kept: a parent of a newer kind has not removed it.
-                tracing::warn!(client = %identity, %why, "what the parent says of an identity cannot be read");
-                if let Some(known) = registry.get(&identity)
-                    && is_disabled
-                {
-                    let status = Status::Disabled;
-                    let known = Entry::clone(&known);
-                    update.entries.push(Entry { status, ..known });
-                }
-                told.insert(identity);
-            }
+            told.extend(self.heed_unread(&mut update));
             update.entries.retain(|entry| {
                 let is_ours = entry.identity.device() == gateway;
                 if is_ours {
@@ -92,12 +76,32 @@ impl Upstream {
             // What is not stored is told again on the next link.
             let lost = |error: &dyn std::error::Error| LinkFault::Lost(error.to_string());
             let mut commit = Commit::new();
-            left::keep(&mut commit, registry, &update.gone, self.config.hub.now());
-            left::give_back(&mut commit, self.config.hub.log().as_ref(), &update.entries);
+            left_keys::keep(&mut commit, registry, &update.gone, self.config.hub.now());
+            left_keys::give_back(&mut commit, self.config.hub.log().as_ref(), &update.entries);
             let kept = self.config.hub.commit(&mut commit);
             kept.map_err(|error| lost(&error))?;
             let adopted = registry.adopt(update.entries, &update.gone);
             adopted.map_err(|error| lost(&error))?;
         }
+    }
+
+    /// Does what can be done about entries of another form: what is known of them is kept, as a parent of a newer kind
+    /// has not removed them, and those that say so are disabled. Whom they are of.
+    fn heed_unread(&self, update: &mut ScopeUpdate) -> Vec<Identity> {
+        let unread = std::mem::take(&mut update.unread).into_iter();
+        let heed = |unread: Unread| {
+            let (identity, why) = (unread.identity, unread.why);
+            tracing::warn!(client = %identity, %why, "what the parent says of an identity cannot be read");
+            let known = self.config.registry.get(&identity);
+            if let Some(known) = known.filter(|_| unread.is_disabled) {
+                let status = Status::Disabled;
+                update.entries.push(Entry {
+                    status,
+                    ..Entry::clone(&known)
+                });
+            }
+            identity
+        };
+        unread.map(heed).collect()
     }
 }
