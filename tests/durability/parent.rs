@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -225,10 +225,12 @@ fn connections(port: u16) -> usize {
 }
 
 /// Hardly anything gets through: nine packets of twenty are lost, or four of five where there is time for it.
-static LOSS: LazyLock<&str> = LazyLock::new(|| {
-    let long = std::env::var_os("EDGE_LONG_TESTS");
-    long.map_or("0.45", |_| "0.8")
-});
+fn loss() -> &'static str {
+    match std::env::var_os("EDGE_LONG_TESTS") {
+        Some(_) => "0.8",
+        None => "0.45",
+    }
+}
 
 /// A parent at the other end of a round trip of 2.5 s. The link is cut and the child killed, and packets are lost from
 /// the cut on until all has been sent.
@@ -301,7 +303,7 @@ isolated! {
 
     fn nothing_is_lost_over_a_link_that_loses_packets() {
         let line = Line::new("loss");
-        lose(line.parent.port(), *LOSS);
+        lose(line.parent.port(), loss());
         line.load().more(300);
         std::thread::sleep(Duration::from_secs(3));
         line.load().more(300);
@@ -333,7 +335,7 @@ isolated! {
 
     /// The same, and packets are lost beyond it.
     fn messages_flow_over_a_link_with_a_long_round_trip_that_loses_packets() {
-        far_away(Some(*LOSS));
+        far_away(Some(loss()));
     }
 
     /// One packet of six, each way: messages flow all the same.
