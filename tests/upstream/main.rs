@@ -417,6 +417,23 @@ fn a_parent_without_room_is_waited_for() {
 }
 
 #[test]
+fn a_message_that_the_parent_has_no_room_for_in_any_case_holds_up_nobody() {
+    let parent = Parent::with("hub.message-limit = \"4KiB\"\n");
+    let child = Daemon::with(&parent.adopt("child1"));
+    let large = format!("\"{}\"", "x".repeat(20 << 10));
+    for body in ["\"before\"", &large, "\"after\""] {
+        child.send("$upstream", body);
+    }
+    child.eventually("all are settled", |child| {
+        let device = child.call("GET", "/v1/device", "").1;
+        let upstream = serde_json::from_str::<Value>(&device).unwrap()["upstream"].clone();
+        [&upstream["accepted"], &upstream["rejected"]] == [2, 1]
+    });
+    child.waits("$upstream", 0);
+    parent.daemon.waits("$upstream", 2);
+}
+
+#[test]
 fn a_root_writes_messages_to_a_file_of_the_day() {
     let daemon = Daemon::with("upstream.messages = \"files\"\n");
     for n in 0..10 {
