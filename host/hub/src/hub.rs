@@ -358,7 +358,9 @@ impl Hub {
         waker.wake();
         if visible == Visible::Durable {
             // What was committed before somebody looked for it here becomes durable without a word.
-            self.wake_when_durable(Lsn(self.newest.load(Ordering::SeqCst)), waker);
+            let newest = self.newest_lsn();
+            self.hurry(newest);
+            self.wake_when_durable(newest, waker);
         }
         Inbox::new(self.clone(), owner, visible)
     }

@@ -18,8 +18,8 @@
 //! Promises, beside those of [`MessageLog`]
 //! - Recovery keeps a prefix of the log. A torn tail, never acknowledged, is cut off; a damaged record
 //!   that had been durable is named, what it held is counted as lost, and everything after it is kept.
-//! - The committer writes as soon as it is idle, and what gathers during a sync goes into the next.
-//!   Under load, while nobody waits for a commit of their own, syncs are at least a millisecond apart.
+//! - The writer syncs a commit that somebody waits for as soon as it is idle, with all that came before;
+//!   what gathers during a sync goes into the next. Commits that nobody waits for are at most 10 ms late.
 //! - Full, by quota or by the device: commits with messages are refused, or the oldest messages give
 //!   way, as [`WhenFull`] says. Progress is taken in the room of the segment that is reserved for it.
 //! - A failed write or sync closes the log for good: [`CommitError::Failed`] from then on.
@@ -327,6 +327,7 @@ impl Shared {
 
     /// Waits until a commit is on the device; says whether it is.
     pub(crate) fn wait_durable(&self, lsn: u64) -> bool {
+        self.hurry(lsn);
         let mut inner = self.lock();
         while self.durability.lsn() < lsn {
             if inner.failed.is_some() {
@@ -480,17 +481,12 @@ impl MessageLog for FileLog {
     }
 
     fn durable(&self, lsn: Lsn) -> Durable<'_> {
-        if self.shared.durability.lsn() < lsn.0 {
-            self.shared.hurry();
-        }
+        self.hurry(lsn);
         Box::pin(self.shared.durability.wait(lsn))
     }
 
     fn hurry(&self, lsn: Lsn) {
-        if self.shared.durability.lsn() < lsn.0 {
-            self.shared.durability.set_urgent(lsn);
-            self.shared.hurry();
-        }
+        self.shared.hurry(lsn.0);
     }
 
     fn when_durable(&self, call: OnDurable) {

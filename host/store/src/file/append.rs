@@ -11,6 +11,7 @@ use super::queue::Index;
 use super::record::{self, Encoder, Kind};
 use super::state::{At, State};
 use super::upkeep::Spare;
+use super::writer::CLOSES_AT;
 use super::{Inner, Piece, Seal, SealedExtent, Shared, Stop, WhenFull};
 use crate::log::cost;
 use crate::{Commit, CommitError, Lsn, Progress, QueueId, Seq};
@@ -285,8 +286,9 @@ impl Shared {
                 segment.end = this.active.end;
                 segment.last_lsn = lsn;
             }
-            // Else it looks by itself.
-            if self.writer_waits.swap(false, Ordering::Relaxed) {
+            // Else it looks by itself, or waits for more.
+            let closes = this.pending >= CLOSES_AT && self.gathering.load(Ordering::Relaxed);
+            if self.writer_waits.swap(false, Ordering::Relaxed) || closes {
                 self.to_write.notify_one();
             }
             return Ok((inner, at));

@@ -77,14 +77,14 @@ impl Durability {
         }
     }
 
-    /// Somebody outside waits for a commit, and hears of it by the callback.
-    pub(crate) fn set_urgent(&self, lsn: Lsn) {
-        self.urgent.fetch_max(lsn.0, Ordering::AcqRel);
+    /// Somebody outside waits for a commit.
+    pub(crate) fn set_urgent(&self, lsn: u64) {
+        self.urgent.fetch_max(lsn, Ordering::SeqCst);
     }
 
-    /// Whether anybody waits for a commit of their own.
+    /// Whether anybody waits for a commit that is not on the device yet.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.urgent.load(Ordering::Acquire) > self.lsn() || !self.waiting().wakers.is_empty()
+        self.urgent.load(Ordering::SeqCst) > self.lsn()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

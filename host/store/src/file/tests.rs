@@ -322,3 +322,33 @@ fn a_reader_behind_the_cache_gets_everything_in_order() {
     }
     assert_eq!(next, 3_003);
 }
+
+#[test]
+fn what_nobody_waits_for_rides_with_the_next_commit_that_somebody_does() {
+    const TIMES: u64 = 100;
+    let (log, _) = open(&TestDisk::default(), &Arc::default());
+    let queue = log.queue(&input("a"), Priority(1));
+    durable(&log, append(&log, &[queue], &bodies(0..1)));
+    let before = log.metrics().syncs();
+    for n in 0..TIMES {
+        settle(&log, queue, [n]);
+        // The writer has looked at it, and leaves it for later.
+        std::thread::sleep(std::time::Duration::from_micros(500));
+        durable(&log, append(&log, &[queue], &bodies(0..1)));
+    }
+    // One each; a busy machine may be late for some.
+    let syncs = log.metrics().syncs() - before;
+    assert!(syncs < TIMES * 3 / 2, "{syncs}");
+}
+
+#[test]
+fn what_nobody_waits_for_comes_to_the_device_by_itself() {
+    let (log, _) = open(&TestDisk::default(), &Arc::default());
+    let queue = log.queue(&input("a"), Priority(1));
+    for _ in 0..3 {
+        let lsn = append(&log, &[queue], &bodies(0..1));
+        while log.durable_lsn() < lsn {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}

@@ -9,23 +9,20 @@ use super::meters::add;
 use super::upkeep::is_full;
 use super::{Inner, Piece, Shared, Stop};
 
-/// Time from one sync to the next under load. What a sync costs the processor is much more than what
-/// one more commit in it does, and a fast device would be synced for every few of them.
-const SYNC_EVERY: Duration = Duration::from_millis(1);
-/// So much less than that may have passed, all syncs together: at low load each comes at once.
-const SYNCS_AHEAD: u32 = 8;
+/// How long commits that nobody waits for stay in memory. What a sync costs is much more than what one more commit in
+/// it does, in wear of flash as well: progress of readers, and what goes from component to component, rides with the
+/// next commit that somebody does wait for.
+const STAYS_OPEN: Duration = Duration::from_millis(10);
+/// Bytes after which such a group is closed all the same.
+pub(crate) const CLOSES_AT: u64 = 4 << 20;
 
 /// Writes whatever there is, syncs, tells who waits, and begins again. What comes in meanwhile is the
 /// next group.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut due = Instant::now();
     loop {
         {
             let mut inner = shared.lock();
-            if !inner.buffer.is_empty() {
-                inner = shared.gather(inner, due);
-            }
             loop {
                 if inner.failed.is_some() {
                     return;
@@ -39,7 +36,10 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 shared.writer_waits.store(true, Ordering::Relaxed);
                 inner = shared.wait(&shared.to_write, inner);
             }
-            due = next_due(due, Instant::now());
+            inner = shared.gather(inner);
+            if inner.failed.is_some() {
+                return;
+            }
             if !inner.buffer.is_empty() {
                 inner.cut_piece(None);
             }
@@ -55,30 +55,19 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// When the sync after one that begins now is due.
-fn next_due(due: Instant, now: Instant) -> Instant {
-    // Those that somebody waited for came before they were due: the next is not put off for them.
-    let next = (due + SYNC_EVERY).min(now + SYNC_EVERY);
-    match now.checked_sub(SYNC_EVERY * SYNCS_AHEAD) {
-        Some(earliest) => next.max(earliest),
-        None => next,
-    }
-}
-
 impl Shared {
-    /// Leaves a group open until it is due, or until somebody waits for a commit.
-    fn gather<'a>(
-        &'a self,
-        mut inner: MutexGuard<'a, Inner>,
-        due: Instant,
-    ) -> MutexGuard<'a, Inner> {
-        self.gathering.store(true, Ordering::Relaxed);
+    /// Leaves a group open for as long as nobody waits for a commit of it.
+    fn gather<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let until = Instant::now() + STAYS_OPEN;
+        // Before the look at who waits, as whoever waits says so before they look at this: one sees the other.
+        self.gathering.store(true, Ordering::SeqCst);
         while self.gathering.load(Ordering::Relaxed)
             && !self.durability.is_awaited()
+            && inner.pending < CLOSES_AT
             && inner.stop == Stop::No
             && inner.failed.is_none()
         {
-            let left = due.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
@@ -93,8 +82,12 @@ impl Shared {
     }
 
     /// Somebody waits for a commit: the group that may have it is closed.
-    pub(crate) fn hurry(&self) {
-        if self.gathering.load(Ordering::Relaxed) {
+    pub(crate) fn hurry(&self, lsn: u64) {
+        if self.durability.lsn() >= lsn {
+            return;
+        }
+        self.durability.set_urgent(lsn);
+        if self.gathering.load(Ordering::SeqCst) {
             // Under the lock, or the writer could miss it between its look and its wait.
             let _inner = self.lock();
             self.gathering.store(false, Ordering::Relaxed);
@@ -186,27 +179,5 @@ impl Inner {
                 known.index = extent.index.clone();
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn syncs_come_at_once_at_low_load_and_spaced_under_load() {
-        let start = Instant::now() + Duration::from_secs(60);
-        let mut due = start - Duration::from_secs(10);
-        let mut at_once = 0;
-        while next_due(due, start) <= start {
-            due = next_due(due, start);
-            at_once += 1;
-        }
-        assert_eq!(at_once, SYNCS_AHEAD + 1);
-        // However many did not wait until they were due, the next one does not wait longer.
-        for _ in 0..1_000 {
-            due = next_due(due, start);
-        }
-        assert_eq!(due, start + SYNC_EVERY);
     }
 }
