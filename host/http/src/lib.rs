@@ -28,11 +28,13 @@ mod refusal;
 mod stream;
 #[cfg(test)]
 mod support;
+mod tcp;
 mod websocket;
 mod workload;
 
 pub use gateway::{Gateway, GatewayConfig};
 pub use listener::{ListenError, Listener, ListenerConfig};
 pub use stream::{BoxedStream, ByteStream, Serving, StreamHead};
+pub use tcp::ask_again_soon;
 pub use websocket::{WebSocketBytes, websocket_client};
 pub use workload::{WorkloadConfig, WorkloadListenError, WorkloadServer, WorkloadSocket};

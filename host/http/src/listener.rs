@@ -12,6 +12,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::connection::closed;
 use crate::prompt::Prompt;
 use crate::rare::Rare;
 use crate::stream::{BoxedStream, StreamHead};
+use crate::tcp::ask_again_soon;
 
 #[cfg(test)]
 mod tests;
@@ -308,7 +310,12 @@ async fn handshake(
     stream.peek(&mut [0]).await?;
     let permit = shared.handshakes.acquire().await;
     let _permit = permit.map_err(io::Error::other)?;
+    let begin = Instant::now();
     let stream = tls.accept(Prompt::new(stream)).await?;
+    // The peer answers at least once in it.
+    if let Err(error) = ask_again_soon(stream.get_ref().0.tcp().as_fd(), begin.elapsed()) {
+        debug!(%error, "TCP_RTO_MAX_MS");
+    }
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = Peer::encrypted(address, certificates);
     Ok((Box::new(stream), peer))

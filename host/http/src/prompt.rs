@@ -24,6 +24,10 @@ impl Prompt {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self(stream)
     }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.0
+    }
 }
 
 impl AsyncRead for Prompt {

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,15 @@ pub enum DialError {
     Refused(String),
 }
 
+/// How the parent, or the proxy before it, was reached.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// What a round trip takes, or more: how long TCP needed.
+    pub(crate) trip: Duration,
+    /// By the first try.
+    pub(crate) at_once: bool,
+}
+
 /// Makes connections to the parent.
 #[derive(Clone)]
 pub struct Dialer {
@@ -210,10 +220,13 @@ impl Dialer {
     }
 
     /// Connects.
-    pub(crate) async fn dial(&self) -> Result<BoxedStream, DialError> {
-        let mut stream = self.tcp().await?;
+    pub(crate) async fn dial(&self) -> Result<(BoxedStream, Reached), DialError> {
+        let (mut stream, reached) = self.tcp().await?;
         // What it holds back to send it with more would wait for an answer.
         stream.set_nodelay(true).map_err(DialError::Unreachable)?;
+        if let Err(error) = edge_http::ask_again_soon(stream.as_fd(), reached.trip) {
+            tracing::debug!(%error, "TCP_RTO_MAX_MS");
+        }
         let securing = async {
             if let Some(proxy) = &self.proxy {
                 tunnel(&mut stream, proxy, &self.address)
@@ -232,14 +245,15 @@ impl Dialer {
             })
         };
         match timeout(PATIENCE, securing).await {
-            Ok(secured) => secured,
+            Ok(secured) => Ok((secured?, reached)),
             Err(_) => Err(DialError::Silent),
         }
     }
 
     /// The first connection of several tries.
-    async fn tcp(&self) -> Result<TcpStream, DialError> {
+    async fn tcp(&self) -> Result<(TcpStream, Reached), DialError> {
         let mut tries = FuturesUnordered::new();
+        let mut is_first = true;
         let end = Instant::now() + PATIENCE;
         let mut next = Instant::now();
         loop {
@@ -247,10 +261,10 @@ impl Dialer {
                 () = sleep_until(end) => return Err(DialError::Silent),
                 () = sleep_until(next), if tries.len() < TRIES => {
                     next = Instant::now() + NEXT_TRY;
-                    tries.push(self.one());
+                    tries.push(self.one(std::mem::take(&mut is_first)));
                 }
                 Some(tried) = tries.next() => match tried {
-                    Ok(stream) => return Ok(stream),
+                    Ok(connected) => return Ok(connected),
                     // With others under way it is theirs to say.
                     Err(error) if tries.is_empty() => return Err(error),
                     Err(_) => {}
@@ -259,7 +273,7 @@ impl Dialer {
         }
     }
 
-    async fn one(&self) -> Result<TcpStream, DialError> {
+    async fn one(&self, at_once: bool) -> Result<(TcpStream, Reached), DialError> {
         let first = match &self.proxy {
             Some(proxy) => &proxy.address,
             None => &self.address,
@@ -269,8 +283,12 @@ impl Dialer {
         let found: Vec<SocketAddr> = found.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
         for address in found {
+            let begin = Instant::now();
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    let trip = begin.elapsed();
+                    return Ok((stream, Reached { trip, at_once }));
+                }
                 Err(error) => last = error,
             }
         }

@@ -228,7 +228,7 @@ impl Upstream {
         let mut failures = 0u32;
         let mut patience = pump::Patience::default();
         loop {
-            let (why, refused) = match self.connect().await {
+            let (why, refused) = match self.connect(&mut patience).await {
                 Ok(connection) => {
                     failures = 0;
                     self.status.online();
@@ -251,9 +251,11 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self) -> Result<ParentConnection, DialError> {
+    async fn connect(&self, patience: &mut pump::Patience) -> Result<ParentConnection, DialError> {
         let config = &self.config;
-        let stream = config.dialer.dial().await?;
+        let dialled = config.dialer.dial().await;
+        let (stream, reached) = dialled.inspect_err(|_| patience.unreached())?;
+        patience.reached(&reached);
         let (name, traffic) = (config.hub.device().as_str(), self.status.traffic().clone());
         let host = &config.dialer.address.host;
         let opening = ParentConnection::open(stream, name, host, traffic);

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::dial::Reached;
 use crate::lane::{Lane, Verdict};
 use crate::status::Status;
 use crate::{Signer, back_off, until};
@@ -164,7 +165,7 @@ impl Pump {
                 self.ask();
             }
             if silence.span() > patience.limit() {
-                patience.was_wrong();
+                patience.ran_out();
                 let seconds = silence.span().as_secs();
                 return format!("the parent has been silent for {seconds} s");
             }
@@ -393,31 +394,52 @@ impl Silence {
 }
 
 /// How long a parent may be silent that owes an answer: short, because TCP notices an outage late and comes back
-/// later still; longer where answers have taken longer, because a slow link is not a dead one.
+/// later still; longer where answers have taken longer, because a slow link is not a dead one. Outages that follow
+/// each other do not make it longer: then the next one would be noticed late.
 #[derive(Debug)]
-pub(crate) struct Patience(Duration);
+pub(crate) struct Patience {
+    limit: Duration,
+    /// It ran out, and whether that was right is not known yet.
+    in_doubt: bool,
+}
 
 impl Default for Patience {
     fn default() -> Self {
-        Self(PATIENCE_LEAST)
+        Self {
+            limit: PATIENCE_LEAST,
+            in_doubt: false,
+        }
     }
 }
 
 impl Patience {
     fn limit(&self) -> Duration {
-        self.0
+        self.limit
     }
 
     /// An answer came after so long.
     fn was_right(&mut self, silence: Duration) {
-        self.0 = (silence * 4)
+        self.limit = (silence * 4)
             .clamp(PATIENCE_LEAST, PATIENCE_MOST)
-            .max(self.0 * 7 / 8);
+            .max(self.limit * 7 / 8);
     }
 
-    /// None came.
-    fn was_wrong(&mut self) {
-        self.0 = (self.0 * 2).min(PATIENCE_MOST);
+    /// No answer came.
+    fn ran_out(&mut self) {
+        self.in_doubt = true;
+    }
+
+    /// The parent can be reached again. Could it be all the while, then it was only slow.
+    pub(crate) fn reached(&mut self, first: &Reached) {
+        if std::mem::take(&mut self.in_doubt) && first.at_once {
+            self.limit = (self.limit * 2).min(PATIENCE_MOST);
+        }
+        self.was_right(first.trip);
+    }
+
+    /// The parent cannot be reached: it was right to give it up.
+    pub(crate) fn unreached(&mut self) {
+        self.in_doubt = false;
     }
 }
 
@@ -425,18 +447,45 @@ impl Patience {
 mod tests {
     use super::*;
 
+    const FAST: Duration = Duration::from_millis(1);
+
+    fn reached(trip: Duration, at_once: bool) -> Reached {
+        Reached { trip, at_once }
+    }
+
     #[test]
     fn patience_grows_with_slow_answers_and_shrinks_with_fast_ones() {
         let mut patience = Patience::default();
         patience.was_right(Duration::from_secs(5));
         assert_eq!(patience.limit(), Duration::from_secs(20));
         for _ in 0..20 {
-            patience.was_right(Duration::from_millis(1));
+            patience.was_right(FAST);
         }
         assert_eq!(patience.limit(), PATIENCE_LEAST);
+        patience.reached(&reached(Duration::from_secs(3), true));
+        assert_eq!(patience.limit(), Duration::from_secs(12));
+    }
+
+    #[test]
+    fn patience_grows_if_the_parent_was_there_all_the_while() {
+        let mut patience = Patience::default();
         for _ in 0..20 {
-            patience.was_wrong();
+            patience.ran_out();
+            patience.reached(&reached(FAST, true));
         }
-        assert_eq!(patience.limit(), PATIENCE_MOST);
+        assert!(patience.limit() > PATIENCE_MOST * 3 / 4);
+    }
+
+    #[test]
+    fn patience_does_not_grow_with_outages() {
+        let mut patience = Patience::default();
+        for _ in 0..20 {
+            patience.ran_out();
+            patience.unreached();
+            patience.reached(&reached(FAST, true));
+            patience.ran_out();
+            patience.reached(&reached(FAST, false));
+        }
+        assert_eq!(patience.limit(), PATIENCE_LEAST);
     }
 }
