@@ -40,6 +40,7 @@ mod tail;
 mod trial;
 mod twins;
 mod upkeep;
+mod wanted;
 mod workload;
 
 use std::io;
@@ -68,6 +69,7 @@ pub(crate) use queues::queue_infos;
 pub(crate) use record::{Record, history};
 pub(crate) use store::Store;
 pub(crate) use tail::{Filter as TailFilter, Tail};
+pub(crate) use wanted::DesiredVersions;
 
 use certificates::Certificates;
 use components::Components;
@@ -164,6 +166,8 @@ pub(crate) struct Device {
     swept: tokio::sync::Notify,
     /// The link to the parent, if there is one.
     upstream: OnceLock<Arc<edge_upstream::Upstream>>,
+    /// What was taken of the parent last.
+    taken: watch::Sender<Option<DesiredVersions>>,
 }
 
 /// A deployment, and the number of the agent's desired state that it made.
@@ -327,6 +331,7 @@ impl Device {
             trial_settings: settings.agent.clone(),
             swept: tokio::sync::Notify::new(),
             upstream: OnceLock::new(),
+            taken: watch::Sender::new(None),
         });
         let own = device.ensure_own().await;
         own.map_err(|error| DeviceError::OwnIdentity(error.to_string()))?;
@@ -419,6 +424,7 @@ impl Device {
     pub(crate) fn link_to_parent(&self, link: Arc<edge_upstream::Upstream>) {
         // Later ones are none: there is one parent.
         let _ = self.upstream.set(link);
+        self.read_taken();
     }
 
     /// How the link to the parent stands; none: there is no parent.

@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use edge_core::{DeviceId, Identity};
 use edge_heads::Live;
 use edge_identity::ConnectionString;
-use edge_store::{Commit, Put, Table};
 use edge_upstream::{Address, Dialer, System, Transport, Trust, Upstream, UpstreamConfig};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, watch};
@@ -17,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::DaemonError;
 use crate::api::types::ApplyRequest;
-use crate::device::Device;
+use crate::device::{DesiredVersions, Device};
 use crate::settings::{ParentDeployments, Settings};
 
 /// AMQP over TLS.
@@ -111,16 +109,8 @@ struct Sections {
     hub: Option<(u64, Map<String, Value>)>,
 }
 
-/// The versions of the deployment that was taken last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Taken {
-    agent: u64,
-    hub: u64,
-}
-
 const AGENT: &str = "$edgeAgent";
 const HUB: &str = "$edgeHub";
-const TAKEN: &[u8] = b"deployment";
 /// The two sections of one deployment come within this of each other.
 const TOGETHER: Duration = Duration::from_millis(250);
 
@@ -180,8 +170,8 @@ impl Parent {
             else {
                 continue;
             };
-            let versions = Taken { agent, hub };
-            if modules.get("modules").is_none() || self.taken() == Some(versions) {
+            let versions = DesiredVersions { agent, hub };
+            if modules.get("modules").is_none() || self.device.taken() == Some(versions) {
                 continue;
             }
             if !self.accepts {
@@ -192,7 +182,7 @@ impl Parent {
                 continue;
             }
             self.take(modules, routes).await;
-            self.keep(versions);
+            self.device.keep_taken(versions);
         }
     }
 
@@ -223,27 +213,6 @@ impl Parent {
                 error = &error as &dyn std::error::Error,
                 "a deployment of the parent's was not taken"
             ),
-        }
-    }
-
-    fn taken(&self) -> Option<Taken> {
-        let value = self.device.hub().log().get(Table::Upstream, TAKEN)?;
-        serde_json::from_slice(&value).ok()
-    }
-
-    fn keep(&self, versions: Taken) {
-        let Ok(value) = serde_json::to_vec(&versions) else {
-            return;
-        };
-        let mut commit = Commit::new();
-        commit.put(Put {
-            table: Table::Upstream,
-            key: Bytes::from_static(TAKEN),
-            value: Some(value.into()),
-        });
-        if let Err(error) = self.device.hub().commit(&mut commit) {
-            // It is put in force once more after the next connection.
-            tracing::warn!(%error, "not stored that a deployment of the parent's was taken");
         }
     }
 }

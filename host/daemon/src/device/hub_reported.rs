@@ -27,8 +27,7 @@ impl Device {
         let mut told = None;
         loop {
             let clients = self.clients();
-            let deployment = self.shown().map_or(0, |(record, _)| record.number);
-            let now = (deployment, clients);
+            let now = (self.last_desired().hub, clients);
             // An idle device reads and writes nothing.
             if told.as_ref() != Some(&now) {
                 match self.report_hub_now(now.0, &now.1) {
@@ -52,13 +51,13 @@ impl Device {
         clients
     }
 
-    fn report_hub_now(&self, deployment: u64, clients: &[Client]) -> Result<(), TwinError> {
+    fn report_hub_now(&self, version: u64, clients: &[Client]) -> Result<(), TwinError> {
         let hub =
             ModuleId::new("$edgeHub").map_err(|error| TwinError::Invalid(error.to_string()))?;
         let identity = self.identity(&hub);
         let reported = self.hub.twin(&identity, Side::Reported, None)?.properties;
         let change = |clients| {
-            let report = report(deployment, clients);
+            let report = report(version, clients);
             let Some(patch) = twin::difference(&reported, &report) else {
                 return Ok(());
             };
@@ -72,7 +71,7 @@ impl Device {
     }
 }
 
-fn report(deployment: u64, clients: &[Client]) -> Map<String, Value> {
+fn report(version: u64, clients: &[Client]) -> Map<String, Value> {
     let clients = clients
         .iter()
         .filter_map(|(identity, is_connected, began, ended)| {
@@ -100,7 +99,7 @@ fn report(deployment: u64, clients: &[Client]) -> Map<String, Value> {
     for (name, value) in [
         ("schemaVersion", json!("1.1")),
         ("version", json!({ "version": env!("CARGO_PKG_VERSION") })),
-        ("lastDesiredVersion", json!(deployment)),
+        ("lastDesiredVersion", json!(version)),
         // A deployment with a route that cannot be is refused as a whole, and `$edgeAgent` says so.
         (
             "lastDesiredStatus",

@@ -49,6 +49,7 @@ impl Device {
     /// Reports for as long as it is driven.
     pub(crate) async fn report(self: Arc<Self>) {
         let mut status = self.agent.status();
+        let mut taken = self.taken.subscribe();
         let mut settings = (0, Arc::default());
         loop {
             let now = status.borrow_and_update().clone();
@@ -61,17 +62,20 @@ impl Device {
                 );
             }
             let (device, known) = (self.clone(), settings.1.clone());
-            let reported =
-                tokio::task::spawn_blocking(move || device.report_now(&now, number, &known));
+            let reported = tokio::task::spawn_blocking(move || device.report_now(&now, &known));
             match reported.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(%error, "the state of modules was not reported"),
                 Err(error) => warn!(%error, "the state of modules was not reported"),
             }
             tokio::time::sleep(PAUSE).await;
-            if status.changed().await.is_err() {
-                // The agent has ended; whoever drives this knows.
-                return std::future::pending().await;
+            tokio::select! {
+                // Its sender lives as long as the device.
+                Ok(()) = taken.changed() => {}
+                changed = status.changed() => if changed.is_err() {
+                    // The agent has ended; whoever drives this knows.
+                    return std::future::pending().await;
+                },
             }
         }
     }
@@ -80,15 +84,15 @@ impl Device {
     fn report_now(
         &self,
         status: &AgentStatus,
-        deployment: u64,
         settings: &BTreeMap<ModuleId, Settings>,
     ) -> Result<(), TwinError> {
+        let version = self.last_desired().agent;
         let agent =
             ModuleId::new("$edgeAgent").map_err(|error| TwinError::Invalid(error.to_string()))?;
         let identity = self.identity(&agent);
         let mut detail = Detail::All;
         loop {
-            let report = report(status, deployment, settings, detail);
+            let report = report(status, version, settings, detail);
             let reported = self.hub.twin(&identity, Side::Reported, None)?.properties;
             let Some(patch) = edge_core::twin::difference(&reported, &report) else {
                 return Ok(());
@@ -139,7 +143,7 @@ fn hidden(options: &str) -> Option<String> {
 
 fn report(
     status: &AgentStatus,
-    deployment: u64,
+    version: u64,
     settings: &BTreeMap<ModuleId, Settings>,
     detail: Detail,
 ) -> Map<String, Value> {
@@ -167,7 +171,7 @@ fn report(
     let report = json!({
         "schemaVersion": "1.0",
         "version": { "version": env!("CARGO_PKG_VERSION") },
-        "lastDesiredVersion": deployment,
+        "lastDesiredVersion": version,
         "lastDesiredStatus": { "code": last.code, "description": described(&last.description) },
         "runtime": {
             "type": "docker",
