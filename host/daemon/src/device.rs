@@ -39,6 +39,7 @@ mod store;
 mod tail;
 mod trial;
 mod twins;
+mod unrouted;
 mod upkeep;
 mod wanted;
 mod workload;
@@ -50,7 +51,7 @@ use std::time::Duration;
 
 use edge_agent::{Agent, AgentConfig, AgentHandle};
 use edge_core::{ByteSize, DeviceId, Identity, ModuleId, Timestamp};
-use edge_hub::{Hub, HubConfig};
+use edge_hub::{Hub, HubConfig, SystemClock};
 use edge_identity::{AuthorityError, Registry, RegistryError, Workload};
 use edge_moby::Moby;
 use edge_store::{Commit, CommitError, Lsn, OpenError};
@@ -231,7 +232,7 @@ impl Device {
         // On a thread of its own: whoever asks for the end meanwhile is heard.
         let opening = tokio::task::spawn_blocking(move || Store::open(&config, path));
         let store = opening.await.map_err(|_| DeviceError::Panicked)??;
-        let hub = Hub::new(
+        let hub = Hub::with(
             HubConfig {
                 message_limit: settings.hub.message_limit,
                 twin_limit: settings.hub.twin_limit,
@@ -239,9 +240,11 @@ impl Device {
                 ..HubConfig::new(name)
             },
             store.log().clone(),
+            Arc::new(SystemClock),
+            Some(Box::new(unrouted::SaysUnrouted)),
         );
         hub.set_routes(
-            edge_route::RouteTable::new(Vec::new()),
+            unrouted::before_deployments(),
             Some(settings.hub.time_to_live),
         );
         let registry = Registry::open(store.log().clone()).map_err(DeviceError::Identities)?;

@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use edge_core::{ByteSize, DeviceId, EndpointId, Identity, MessageId, Priority, Timestamp, limits};
+use edge_core::{
+    ByteSize, DeviceId, EndpointId, Identity, MessageId, Origin, Priority, Timestamp, limits,
+};
 use edge_route::{RouteEntry, RouteTable};
 use edge_store::{
     Commit, CommitError, DeadLetter, Durable, Lsn, MessageLog, Pressure, QueueId, Visible,
@@ -28,8 +30,11 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-/// Hears of messages that left their queue unhandled, after the fact is committed. Must not block.
+/// Hears of messages that left their queue unhandled, after the fact is committed, and of those that came into none.
+/// Must not block.
 pub trait Observer: Send + Sync {
+    /// No route takes the messages of an output: told with the first of them.
+    fn unrouted(&self, _origin: &Origin) {}
     /// A message became a dead letter.
     fn dead_lettered(&self, _letter: &DeadLetter) {}
     /// Entries of an endpoint expired.
@@ -640,6 +645,10 @@ impl Hub {
             start: self.start,
             count: self.count.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        self.observer.as_deref()
     }
 
     pub(crate) fn count_expired(&self, endpoint: &EndpointId, count: usize) {

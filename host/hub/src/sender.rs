@@ -138,7 +138,11 @@ impl Sender {
         known.meter.sizes.record(size, 1);
         if commit.targets().len() == before {
             add(&hub.counters.no_route, 1);
+            let is_first = known.meter.no_route.get() == 0;
             known.meter.no_route.add(1);
+            if is_first && let Some(observer) = hub.observer() {
+                observer.unrouted(&known.origin);
+            }
         }
         Ok(())
     }

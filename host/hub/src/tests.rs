@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use edge_core::{
-    DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Priority, Timestamp, limits, system,
+    DeviceId, EndpointId, Identity, MessageBuilder, ModuleId, Origin, Priority, Timestamp, limits,
+    system,
 };
 use edge_route::{Mode, Route, RouteEntry, RouteTable};
 use edge_store::{Commit, DeadLetter, DeadReason, Delivery, MemoryLog, Seq, Visible};
@@ -35,12 +36,19 @@ impl Wake for Woken {
     }
 }
 
-#[derive(Default)]
-struct Letters(Arc<Mutex<Vec<DeadLetter>>>);
+#[derive(Clone, Default)]
+struct Watch {
+    letters: Arc<Mutex<Vec<DeadLetter>>>,
+    unrouted: Arc<Mutex<Vec<String>>>,
+}
 
-impl Observer for Letters {
+impl Observer for Watch {
     fn dead_lettered(&self, letter: &DeadLetter) {
-        self.0.lock().unwrap().push(letter.clone());
+        self.letters.lock().unwrap().push(letter.clone());
+    }
+
+    fn unrouted(&self, origin: &Origin) {
+        self.unrouted.lock().unwrap().push(origin.path().to_owned());
     }
 }
 
@@ -48,6 +56,7 @@ struct World {
     hub: Arc<Hub>,
     clock: Arc<Hands>,
     letters: Arc<Mutex<Vec<DeadLetter>>>,
+    unrouted: Arc<Mutex<Vec<String>>>,
     commit: Commit,
 }
 
@@ -58,11 +67,10 @@ fn module(name: &str) -> ModuleId {
 impl World {
     /// Routes from module `a` with priority and time to live in seconds, 0 for none.
     fn new(routes: &[(&str, u32, u64)]) -> Self {
-        let (clock, letters) = (Arc::new(Hands::default()), Letters::default());
-        let told = letters.0.clone();
+        let (clock, watch) = (Arc::new(Hands::default()), Watch::default());
         let config = HubConfig::new(DeviceId::new("d").unwrap());
         let log = Arc::new(MemoryLog::default());
-        let hub = Hub::with(config, log, clock.clone(), Some(Box::new(letters)));
+        let hub = Hub::with(config, log, clock.clone(), Some(Box::new(watch.clone())));
         let entry = |(text, priority, ttl): &(&str, u32, u64)| RouteEntry {
             name: (*text).to_owned(),
             route: Route::compile(text, Mode::Compat).unwrap().unwrap(),
@@ -73,7 +81,8 @@ impl World {
         Self {
             hub,
             clock,
-            letters: told,
+            letters: watch.letters,
+            unrouted: watch.unrouted,
             commit: Commit::new(),
         }
     }
@@ -133,13 +142,16 @@ fn a_message_goes_where_routes_lead_it_and_the_reader_is_woken() {
     let before = woken.0.load(Ordering::Relaxed);
     let mut sender = world.sender();
     world.send(&mut sender, "o", &["1", "2"]);
-    world.send(&mut sender, "nowhere", &["3"]);
+    world.send(&mut sender, "nowhere", &["3", "4"]);
     assert_eq!(woken.0.load(Ordering::Relaxed), before + 1, "once a commit");
     let taken = world.take(&mut inbox, 10);
     assert_eq!(bodies(&taken), ["1", "2"]);
     assert_eq!(inbox.input(&taken[0]), "i");
     let counters = world.hub.counters().snapshot();
-    assert_eq!((counters.received, counters.no_route), (3, 1));
+    assert_eq!((counters.received, counters.no_route), (4, 2));
+    // Told with the first.
+    let unrouted = world.unrouted.lock().unwrap();
+    assert_eq!(*unrouted, ["/messages/modules/a/outputs/nowhere"]);
 }
 
 #[test]
