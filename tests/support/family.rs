@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use super::{Daemon, Manifest};
+use super::Daemon;
 
 /// A daemon that takes children, and where.
 pub struct Parent {
@@ -13,7 +13,7 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Hands all messages on: to its own parent, or to whoever stands there.
+    /// Hands all messages on, to its own parent or to whoever stands there: it has no deployment.
     pub fn with(settings: &str) -> Self {
         // Free a moment ago; nobody else asks for this one.
         let free = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -24,7 +24,6 @@ impl Parent {
         let daemon = Daemon::with(&format!(
             "amqp.listen = \"127.0.0.1:{port}\"\nhttps.listen = \"127.0.0.1:{https}\"\n{settings}"
         ));
-        daemon.apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
         Self {
             daemon,
             port,
