@@ -36,6 +36,11 @@ const MANY_BYTES: usize = 1 << 20;
 const REFUSED_BACK_OFF: Duration = Duration::from_millis(100);
 /// Instances that could not be made, one after the other, before the module counts as unfit.
 const UNFIT_AFTER: u32 = limits::FAILED_ATTEMPTS;
+/// Messages given up in a row after which a module is spared: the next ones are tried again after pauses.
+const SPARED_AFTER: u32 = 3;
+/// The first of those pauses, doubled with each message that is given up; and the longest.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 /// Calls that wait for their turn; one more is refused.
 const MAX_CONTROLS: usize = 1_000;
 
@@ -69,6 +74,8 @@ struct Worker {
     on_fitness: Option<OnFitness>,
     /// Instances that could not be made since the last one that could.
     unfit: u32,
+    /// Messages given up after faults since the last one that was handled, by this build.
+    given_up: u32,
     inbox: Inbox,
     waker: Arc<Waker>,
     visible: Visible,
@@ -126,6 +133,7 @@ impl WasmRuntime {
             worker: Mutex::new(Worker {
                 on_fitness,
                 unfit: 0,
+                given_up: 0,
                 inbox: self.hub.inbox(
                     Owner::Module(shared.id.clone()),
                     waker.clone(),
@@ -309,6 +317,11 @@ impl Task for WasmModule {
                     worker.drop_instance();
                     worker.timers = timers(&next, &worker.timers);
                     worker.look_at(&next);
+                    if worker.pause().is_some() {
+                        // What the build before could not do is tried by this one at once.
+                        worker.inbox.rewind(Duration::ZERO, next.shared().hub.now());
+                    }
+                    worker.given_up = 0;
                     self.register(&next);
                     *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = next;
                     Worked::Some
@@ -544,6 +557,9 @@ impl Worker {
         if !matches!(outcome, Ok(Ok(()))) {
             self.step(prepared).undo();
         }
+        // A guest that says what it wants works.
+        self.given_up = if outcome.is_ok() { 0 } else { self.given_up };
+        let pause = self.pause();
         let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
         let inbox = &mut self.inbox;
         match outcome {
@@ -581,7 +597,7 @@ impl Worker {
                             fault.summary
                         ),
                     );
-                    let delay = (failures == 1).then_some(Duration::ZERO);
+                    let delay = pause.or_else(|| (failures == 1).then_some(Duration::ZERO));
                     inbox.retry(delivery, delay, true, now, commit);
                     true
                 } else {
@@ -591,10 +607,33 @@ impl Worker {
                         now,
                         commit,
                     );
+                    self.given_up = self.given_up.saturating_add(1);
+                    if self.given_up == SPARED_AFTER && self.pause().is_some() {
+                        let said = format!(
+                            "{SPARED_AFTER} messages in a row were given up: the next ones are tried again after \
+                             {} to {} s, until one is handled",
+                            PAUSE_FIRST.as_secs(),
+                            PAUSE_LONGEST.as_secs()
+                        );
+                        log.host(Level::Warn, &said);
+                    }
                     false
                 }
             }
         }
+    }
+
+    /// How long to wait before a message is tried again, if the module fails at all of them: the messages are kept for
+    /// a build that can, and what a fault costs is not paid without end. Nobody waits like that under `edge run`, which
+    /// has no agent.
+    fn pause(&self) -> Option<Duration> {
+        let doubled = self.given_up.checked_sub(SPARED_AFTER)?;
+        self.on_fitness.as_ref()?;
+        Some(
+            PAUSE_FIRST
+                .saturating_mul(1 << doubled.min(16))
+                .min(PAUSE_LONGEST),
+        )
     }
 
     /// The name of the input that a delivery is for, kept so that a call need not make it.

@@ -222,6 +222,37 @@ async fn modules_with_handlers_are_replaced_while_they_run_and_services_are_not(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_fails_at_every_message_is_spared_and_the_rest_is_kept_for_the_next_build() {
+    let bench = Bench::new();
+    let misbehave = module("misbehave", |wasm| wasm.options.grants.state = true);
+    bench.run(&misbehave, 1).await;
+    let failed = || bench.hub.counters().snapshot().failed;
+    for _ in 0..6 {
+        bench.send_body(&misbehave, "trap");
+    }
+    let end = Instant::now() + PATIENCE;
+    while failed() < 3 {
+        assert!(Instant::now() < end, "{} failed", failed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Without a pause all would be given up by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(failed(), 3);
+    let filter = filter();
+    let prepared = bench.runtime.prepare(&filter).await.unwrap();
+    let begin = Instant::now();
+    bench
+        .runtime
+        .replace(&filter, &prepared, Run(2))
+        .await
+        .unwrap();
+    bench.all_handled().await;
+    // The pauses of the three that were left come to 14 s.
+    assert!(begin.elapsed() < Duration::from_secs(7));
+    assert_eq!(failed(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_services_end_is_reported_with_its_run() {
     let mut bench = Bench::new();
     let ends = |args: &str| {
