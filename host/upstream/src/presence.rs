@@ -261,8 +261,14 @@ impl Presence {
             return Ok(());
         }
         if !system.is_of_system(&self.identity) {
+            let is_new = seen.is_none();
             let before = seen.unwrap_or_default().properties;
-            if let Some(patch) = twin::difference(&before, &wanted.properties) {
+            let patch = match twin::difference(&before, &wanted.properties) {
+                None if is_new => None,
+                // The same once more: devices below take a deployment again that was applied again.
+                difference => Some(difference.unwrap_or_default()),
+            };
+            if let Some(patch) = patch {
                 let patch = Value::Object(patch).to_string();
                 hub.change_desired(&self.identity, &patch)?;
             }

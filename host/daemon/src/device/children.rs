@@ -14,6 +14,9 @@ use super::Device;
 use super::apply::{ApplyError, render_mistakes};
 use crate::api::types::{ApplyRequest, ChildDeployment};
 
+/// The twin by whose version a device knows that a deployment is a new one.
+const AGENT: &str = "$edgeAgent";
+
 impl Device {
     /// Wants a deployment of a device below this one. On this device when it returns; the other one takes it when it
     /// is connected.
@@ -80,6 +83,12 @@ impl Device {
             let section = self.hub.twin(&identity(module), Side::Desired, None);
             let section = section.map_err(failed)?;
             let patch = twin::difference(&section.properties, desired);
+            // Its version goes up each time: the other device may have something else by now, and the newest word
+            // counts, also where it is the same as the one before.
+            let patch = match module.as_str() == AGENT {
+                true => Some(patch.unwrap_or_default()),
+                false => patch,
+            };
             let patch = patch.map(|patch| Value::Object(patch).to_string());
             if let Some(patch) = &patch {
                 let checked = self.hub.check_desired(&identity(module), patch);
