@@ -121,6 +121,9 @@ fn a_gateway_is_told_who_is_behind_it_and_of_every_change() {
     // What the parent registered is changed there; it is kept out here all the same.
     let rotate = child.edge("identity rotate leaf1").output("");
     rotate.code(2).says("change it there");
+    let remove = child.edge("identity remove leaf1").output("");
+    remove.code(2).says("edge identity disable");
+    assert_eq!(may_connect(&child, "leaf1"), Some(true));
     child.edge("identity disable leaf1").output("").code(0);
     child.kill();
     child.again();

@@ -40,7 +40,7 @@ enum Command {
     Enable(One),
     /// Say which gateway below this device a device is behind: the gateway is told of it, and lets it in.
     Move(Move),
-    /// Remove it; a device takes its modules along.
+    /// Remove it; a device takes its modules along. One of the parent's is removed there: here it can be disabled.
     Remove(One),
     /// Print the environment in which a process on this machine acts as a module of this device, as
     /// NAME=value lines that a shell can read.

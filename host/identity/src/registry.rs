@@ -170,11 +170,11 @@ pub enum RegistryError {
     /// It is the parent's to change.
     #[error("{0} was taken over from the parent: change it there")]
     OfParent(Identity),
-    /// It would come back, and be let in.
+    /// It would come back as soon as the parent tells of it.
     #[error(
-        "{0} is the parent's and kept out here; removed, it would come back and be let in: enable it before"
+        "{0} was taken over from the parent: remove it there; `edge identity disable` keeps it out here"
     )]
-    KeptOut(Identity),
+    WouldComeBack(Identity),
     /// The operating system has no randomness to give.
     #[error("make a key: {0}")]
     Random(getrandom::Error),
@@ -444,18 +444,37 @@ impl Registry {
         })
     }
 
-    /// Removes an identity; a device takes its modules along. Returns what was removed. One that was taken over from
-    /// the parent comes back when the parent tells of it again.
+    /// Removes an identity; a device takes its modules along. Returns what was removed.
     ///
     /// # Errors
-    /// It is not there; it is the parent's and kept out here, which it would not be when it comes back.
+    /// It is not there; it is the parent's, and would come back when the parent tells of all.
     pub fn remove(&self, identity: &Identity) -> Result<(Vec<Identity>, Lsn), RegistryError> {
+        self.remove_if(identity, |entry| match entry.from_parent {
+            true => Err(RegistryError::WouldComeBack(identity.clone())),
+            false => Ok(()),
+        })
+    }
+
+    /// The same on a device that has no parent any more: nobody is left to tell of those that were taken over.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn remove_orphan(
+        &self,
+        identity: &Identity,
+    ) -> Result<(Vec<Identity>, Lsn), RegistryError> {
+        self.remove_if(identity, |_| Ok(()))
+    }
+
+    fn remove_if(
+        &self,
+        identity: &Identity,
+        check: impl FnOnce(&Entry) -> Result<(), RegistryError>,
+    ) -> Result<(Vec<Identity>, Lsn), RegistryError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = self.get(identity);
         let entry = entry.ok_or_else(|| RegistryError::Unknown(identity.clone()))?;
-        if entry.from_parent && entry.kept_out {
-            return Err(RegistryError::KeptOut(identity.clone()));
-        }
+        check(&entry)?;
         let removed = self.with_modules(&HashSet::from([identity])).into_iter();
         let removed: Vec<_> = removed.map(|entry| entry.identity.clone()).collect();
         let touched = self.touched([identity]);

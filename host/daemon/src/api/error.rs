@@ -127,7 +127,7 @@ impl From<IdentityError> for ApiError {
                 | RegistryError::BadThumbprint(_)
                 | RegistryError::NoKeys(_)
                 | RegistryError::OfParent(_)
-                | RegistryError::KeptOut(_)
+                | RegistryError::WouldComeBack(_)
                 | RegistryError::BadParent { .. } => Self::bad_request(message),
                 RegistryError::Random(_) | RegistryError::Commit(_) => Self::internal(message),
             },

@@ -200,13 +200,16 @@ impl Device {
     /// Removes an identity, and says what is gone.
     ///
     /// # Errors
-    /// It is not there, or is one that the device cannot be without.
+    /// It is not there, is one that the device cannot be without, or is the parent's.
     pub(crate) async fn remove_identity(
         &self,
         identity: &Identity,
     ) -> Result<Vec<Identity>, IdentityError> {
         self.not_own(identity)?;
-        let (removed, lsn) = self.registry.remove(identity)?;
+        let (removed, lsn) = match self.upstream.get() {
+            Some(_) => self.registry.remove(identity)?,
+            None => self.registry.remove_orphan(identity)?,
+        };
         self.durable(Some(lsn)).await?;
         Ok(removed)
     }

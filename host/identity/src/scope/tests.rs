@@ -145,11 +145,18 @@ fn what_was_made_here_stays_and_what_the_parent_made_is_changed_there() {
     gateway.add(&id("h/m"), NewAuth::FRESH, NOW).unwrap();
     gateway.adopt(Vec::new(), &[id("h")]).unwrap();
     assert_eq!(names(&gateway), ["under-g", "under-h", "under-h/m"]);
-    // One that is removed comes back when it is told of again.
-    gateway.remove(&id("under-h")).unwrap();
-    assert_eq!(names(&gateway), ["under-g"]);
+    // One that is removed would come back when all are told of again, so it is not.
+    for identity in ["under-h", "under-h/m"].map(id) {
+        let refused = RegistryError::WouldComeBack(identity.clone());
+        assert_eq!(gateway.remove(&identity), Err(refused));
+    }
+    assert_eq!(names(&gateway), ["under-g", "under-h", "under-h/m"]);
     take(&gateway, told_again(&root, &gateway));
     assert_eq!(names(&gateway), ["h", "under-g", "under-h", "under-h/m"]);
+    // Without a parent nobody tells of it.
+    let (removed, _) = gateway.remove_orphan(&id("under-h")).unwrap();
+    assert_eq!(removed, [id("under-h"), id("under-h/m")]);
+    assert_eq!(names(&gateway), ["h", "under-g"]);
 }
 
 #[test]
@@ -197,8 +204,8 @@ fn who_is_kept_out_here_stays_out_when_it_went_and_comes_back() {
     let h = id("under-h");
     let kept_out = gateway.set_status(&h, Status::Disabled, NOW);
     kept_out.unwrap();
-    let refused = gateway.remove(&h).map(drop);
-    assert_eq!(refused, Err(RegistryError::KeptOut(h.clone())));
+    let refused = Err(RegistryError::WouldComeBack(h.clone()));
+    assert_eq!(gateway.remove(&h), refused);
     root.set_parent(&h, None, NOW).unwrap();
     take(&gateway, teller.updates(&root));
     let gone = gateway.get(&h).unwrap();
@@ -214,6 +221,12 @@ fn who_is_kept_out_here_stays_out_when_it_went_and_comes_back() {
     assert!(!back.is_enabled() && back.from_parent);
     gateway.set_status(&h, Status::Enabled, NOW).unwrap();
     assert!(gateway.get(&h).unwrap().is_enabled());
+    // When the parent has it no more, that it is kept out can be forgotten here.
+    gateway.set_status(&h, Status::Disabled, NOW).unwrap();
+    root.remove(&h).unwrap();
+    take(&gateway, teller.updates(&root));
+    gateway.remove(&h).unwrap();
+    assert_eq!(gateway.get(&h), None);
 }
 
 #[test]
