@@ -226,6 +226,22 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, String)> {
                 .to_owned(),
         ));
     }
+    if upstream.kind == UpstreamKind::None && upstream.connection_string_file.is_some() {
+        wrong.push((
+            "upstream.connection-string-file",
+            "upstream.kind is \"none\", so this device would stand alone: write kind = \"amqp\" beside it, \
+             or take this away"
+                .to_owned(),
+        ));
+    }
+    if upstream.kind == UpstreamKind::Amqp && upstream.messages != RootMessages::Keep {
+        wrong.push((
+            "upstream.messages",
+            "messages for $upstream go to the parent, and nowhere else: take this away, or \
+             write upstream.kind = \"none\" for a device without a parent"
+                .to_owned(),
+        ));
+    }
     if files.ca_certificate.is_some() && files.certificate.is_some() {
         wrong.push((
             "certificates.certificate",

@@ -16,7 +16,7 @@ fn the_default_file_says_what_holds_without_it() {
 #[test]
 fn the_default_file_names_every_key() {
     // With the marks of keys without a fixed default taken away, it must name all keys that there
-    // are, and each of its examples must be valid, though two of them do not go together.
+    // are, and each of its examples must be valid, though some of them do not go together.
     let all: String = DEFAULT_FILE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -31,9 +31,14 @@ fn the_default_file_names_every_key() {
         })
         .fold(String::new(), |text, line| text + line + "\n");
     let table = toml::de::DeTable::parse(&all).expect("it is TOML");
-    let BadSettings(mistakes) = read::text("default.toml", &all).expect_err("two CAs");
+    let BadSettings(mistakes) = read::text("default.toml", &all)
+        .expect_err("two CAs, and who it is to a parent that there is not");
     let keys: Vec<_> = mistakes.iter().map(|mistake| &*mistake.key).collect();
-    assert_eq!(keys, ["certificates.certificate"], "{mistakes:#?}");
+    let expected = [
+        "upstream.connection-string-file",
+        "certificates.certificate",
+    ];
+    assert_eq!(keys, expected, "{mistakes:#?}");
     for key in KEYS {
         let mut at = Some(table.get_ref());
         let (sections, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
@@ -89,6 +94,48 @@ fn every_mistake_is_told_at_once_with_its_place() {
             told.starts_with(start) && told.ends_with(end),
             "{told} is not {start} … {end}"
         );
+    }
+}
+
+#[test]
+fn settings_of_a_parent_that_would_do_nothing_are_mistakes() {
+    let told = |text: &str| match read::text("c.toml", text) {
+        Ok(_) => Vec::new(),
+        Err(BadSettings(mistakes)) => mistakes.iter().map(Mistake::to_string).collect(),
+    };
+    let file = "connection-string-file = \"/etc/edge/upstream\"\n";
+    for (text, place, why) in [
+        (
+            format!("[upstream]\n{file}"),
+            "c.toml:2:26: error: ",
+            "kind = \"amqp\"",
+        ),
+        (
+            format!("[upstream]\nkind = \"none\"\n{file}"),
+            "c.toml:3:26: error: ",
+            "kind = \"amqp\"",
+        ),
+        (
+            format!("[upstream]\nkind = \"amqp\"\n{file}messages = \"print\"\n"),
+            "c.toml:4:12: error: ",
+            "go to the parent",
+        ),
+        (
+            format!("[upstream]\nkind = \"amqp\"\nmessages = \"files\"\n{file}"),
+            "c.toml:3:12: error: ",
+            "go to the parent",
+        ),
+    ] {
+        let told = told(&text);
+        assert_eq!(told.len(), 1, "{text}: {told:#?}");
+        assert!(
+            told[0].starts_with(place) && told[0].contains(why),
+            "{told:#?}"
+        );
+    }
+    let parent = format!("[upstream]\nkind = \"amqp\"\n{file}messages = \"keep\"\n");
+    for good in ["[upstream]\nmessages = \"print\"\n", &parent] {
+        assert_eq!(told(good), Vec::<String>::new());
     }
 }
 
