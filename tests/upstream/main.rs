@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use support::family::Parent;
-use support::{Daemon, Manifest};
+use support::{Daemon, Manifest, Output};
 
 fn family() -> (Parent, Daemon) {
     let parent = Parent::with("");
@@ -246,6 +246,8 @@ fn an_identity_that_the_parent_kept_out_comes_back_without_a_new_connection() {
     child.eventually("it is told why", |child| {
         upstream(child)["refused"]["child1"].is_string()
     });
+    let check = edge_check(&child).code(1).out;
+    assert!(check.contains("does not let child1 in: "), "{check}");
     set(r#"{"n":2}"#);
     edge("identity enable child1");
     child.eventually("what was wanted meanwhile came down", |child| {
@@ -259,6 +261,32 @@ fn an_identity_that_the_parent_kept_out_comes_back_without_a_new_connection() {
     let days = upstream["days"].as_object().unwrap();
     let bytes: u64 = days.values().map(|day| day["down"].as_u64().unwrap()).sum();
     assert!(bytes > 1_000, "{upstream}");
+}
+
+/// What `edge check` says.
+fn edge_check(daemon: &Daemon) -> Output {
+    let check = daemon.edge("check --verbose --config");
+    check.arg(daemon.dir().join("config.toml")).output("")
+}
+
+#[test]
+fn how_the_parent_stands_is_said_by_check_and_top() {
+    let (mut parent, child) = family();
+    let top = |child: &Daemon| child.edge("top -n 1").output("").code(0).out;
+    child.eventually("it is connected", |child| {
+        top(child).contains("parent: connected for ")
+    });
+    let check = edge_check(&child).out;
+    let line = "ok       parent: ";
+    assert!(check.contains(line), "{check}");
+    assert!(check.contains("its certificate is trusted"), "{check}");
+    parent.daemon.kill();
+    child.eventually("it is said that it is not", |child| {
+        top(child).contains("parent: not connected for ")
+    });
+    let check = edge_check(&child).out;
+    assert!(check.contains("warning  parent: "), "{check}");
+    assert!(check.contains("not connected for "), "{check}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use edge_core::parse_duration;
-use edge_daemon::types::TopSample;
+use edge_daemon::types::{TopSample, UpstreamInfo};
 
 use crate::exit::Exit;
 use crate::output::{self, Table};
@@ -66,6 +66,9 @@ fn show(sample: &TopSample, clear: bool) -> Result<(), Exit> {
         "{}  deployment {}  {share}",
         sample.time, sample.modules.deployment
     ))?;
+    if let Some(link) = &sample.upstream {
+        output::line(&parent(link))?;
+    }
     let mut table = Table::new(&["MESSAGES", ">A SECOND", ">SINCE START"]);
     for (name, count) in &sample.counts {
         let rate = sample.rates.get(name).copied().unwrap_or_default();
@@ -91,4 +94,19 @@ fn show(sample: &TopSample, clear: bool) -> Result<(), Exit> {
         true => Ok(()),
         false => output::line(""),
     }
+}
+
+/// How the link to the parent stands.
+fn parent(link: &UpstreamInfo) -> String {
+    let span = link.span();
+    let state = match &link.why {
+        None => format!("connected for {span}"),
+        Some(why) => format!("not connected for {span} ({why})"),
+    };
+    let refused = match link.refused.len() {
+        0 => String::new(),
+        count => format!(", {count} identities not let in"),
+    };
+    let waiting = link.waiting;
+    format!("parent: {state}, {waiting} messages wait{refused}")
 }

@@ -14,6 +14,7 @@ mod engine;
 mod facts;
 mod host;
 mod network;
+mod parent;
 mod settings;
 
 use std::path::PathBuf;
@@ -165,6 +166,11 @@ pub const CHECKS: &[Check] = &[
         "container-network-addresses",
         "the containers' addresses are nobody else's",
         network::overlaps,
+    ),
+    check(
+        "parent",
+        "the parent is connected and lets everybody in",
+        parent::connected,
     ),
     check(
         "modules-running",

@@ -128,6 +128,24 @@ pub(crate) struct Reached {
     pub(crate) at_once: bool,
 }
 
+impl DialError {
+    /// Whether it may be gone with the next try, with nobody doing anything about it.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Name(_) | Self::Unreachable(_) | Self::Silent => true,
+            // One that is about to stop, or just starts, may cut it anywhere.
+            Self::Tls(error) | Self::WebSocket(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            ),
+            Self::Proxy(..) | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// Makes connections to the parent.
 #[derive(Clone)]
 pub struct Dialer {

@@ -219,7 +219,7 @@ impl Upstream {
             never = self.keep() => match never {},
             never = self.count_days() => match never {},
         }
-        self.status.offline("the daemon stops");
+        self.status.offline("the daemon stops", true);
         self.count_day();
         self.store_days();
     }
@@ -228,17 +228,19 @@ impl Upstream {
         let mut failures = 0u32;
         let mut patience = pump::Patience::default();
         loop {
-            let (why, refused) = match self.connect(&mut patience).await {
+            let (why, refused, passes) = match self.connect(&mut patience).await {
                 Ok(connection) => {
                     failures = 0;
                     self.status.online();
                     tracing::info!(parent = %self.config.dialer.address, "connected to the parent");
-                    (self.serve(connection, &mut patience).await, false)
+                    (self.serve(connection, &mut patience).await, false, true)
                 }
-                Err(DialError::Refused(why)) => (why, true),
-                Err(error) => (error.to_string(), false),
+                Err(error) => {
+                    let refused = matches!(error, DialError::Refused(_));
+                    (error.to_string(), refused, error.passes())
+                }
             };
-            if self.status.offline(&why) {
+            if self.status.offline(&why, passes) {
                 tracing::warn!(parent = %self.config.dialer.address, %why, "no connection to the parent");
             }
             failures = failures.saturating_add(1);

@@ -14,8 +14,15 @@ use crate::DayUsage;
 pub enum LinkState {
     /// Connected, for so many seconds.
     Online(u64),
-    /// Not connected, and why.
-    Offline(String),
+    /// Not connected.
+    Offline {
+        /// For so many seconds.
+        seconds: u64,
+        /// Why, as it was found last.
+        why: String,
+        /// Whether that passes by itself: the parent may be back at any time.
+        passes: bool,
+    },
 }
 
 /// How the link stands, and what passed it since the start.
@@ -45,7 +52,10 @@ pub struct UpstreamStatus {
 
 #[derive(Debug)]
 struct Inner {
-    since: Result<Instant, String>,
+    /// When it was connected, or last was not.
+    since: Instant,
+    /// Why it is not connected, and whether that passes by itself.
+    offline: Option<(String, bool)>,
     connections: u64,
     accepted: u64,
     rejected: u64,
@@ -65,7 +75,8 @@ impl Default for Status {
         Self {
             traffic: Arc::default(),
             inner: Mutex::new(Inner {
-                since: Err("it was not tried yet".to_owned()),
+                since: Instant::now(),
+                offline: Some(("it was not tried yet".to_owned(), true)),
                 connections: 0,
                 accepted: 0,
                 rejected: 0,
@@ -87,16 +98,20 @@ impl Status {
 
     pub(crate) fn online(&self) {
         let mut inner = self.lock();
-        inner.since = Ok(Instant::now());
+        inner.since = Instant::now();
+        inner.offline = None;
         inner.connections += 1;
         inner.refused.clear();
     }
 
-    /// Notes that there is no connection; whether that is news.
-    pub(crate) fn offline(&self, why: &str) -> bool {
+    /// Notes that there is no connection; whether that is news. `passes`: nobody has to do anything about it.
+    pub(crate) fn offline(&self, why: &str, passes: bool) -> bool {
         let mut inner = self.lock();
-        let news = inner.since.as_ref().err().is_none_or(|known| known != why);
-        inner.since = Err(why.to_owned());
+        let known = inner.offline.replace((why.to_owned(), passes));
+        if known.is_none() {
+            inner.since = Instant::now();
+        }
+        let news = known.is_none_or(|(known, _)| known != why);
         inner.under_way = 0;
         news
     }
@@ -119,9 +134,13 @@ impl Status {
     pub(crate) fn now(&self, waiting: u64, days: BTreeMap<String, DayUsage>) -> UpstreamStatus {
         let inner = self.lock();
         UpstreamStatus {
-            state: match &inner.since {
-                Ok(since) => LinkState::Online(since.elapsed().as_secs()),
-                Err(why) => LinkState::Offline(why.clone()),
+            state: match (&inner.offline, inner.since.elapsed().as_secs()) {
+                (None, seconds) => LinkState::Online(seconds),
+                (Some((why, passes)), seconds) => LinkState::Offline {
+                    seconds,
+                    why: why.clone(),
+                    passes: *passes,
+                },
             },
             connections: inner.connections,
             bytes_up: self.traffic.written(),
@@ -133,5 +152,29 @@ impl Status {
             under_way: inner.under_way,
             refused: inner.refused.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_there_was_no_connection_is_counted_whatever_the_reasons_were() {
+        let status = Status::default();
+        assert!(status.offline("the name cannot be looked up", true));
+        assert!(!status.offline("the name cannot be looked up", true));
+        status.online();
+        let before = Instant::now();
+        assert!(status.offline("it is cut", true));
+        let since = status.lock().since;
+        assert!(since >= before);
+        assert!(status.offline("TLS: somebody else", false));
+        assert_eq!(status.lock().since, since);
+        let state = status.now(0, BTreeMap::new()).state;
+        let LinkState::Offline { why, passes, .. } = state else {
+            panic!("{state:?}");
+        };
+        assert_eq!((why.as_str(), passes), ("TLS: somebody else", false));
     }
 }

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edge_agent::ModuleStatus;
-use edge_core::Timestamp;
+use edge_core::{Timestamp, format_duration};
+use edge_upstream::LinkState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -63,10 +65,13 @@ pub struct DeviceInfo {
 pub struct UpstreamInfo {
     /// Whether it is connected.
     pub connected: bool,
-    /// Seconds that it has been.
+    /// Seconds that it has been, or has not been.
     pub seconds: u64,
     /// Why it is not.
     pub why: Option<String>,
+    /// Whether that passes by itself, as far as is known: the parent may be back at any time.
+    #[serde(default)]
+    pub passes: bool,
     /// Connections so far.
     pub connections: u64,
     /// Bytes that went up, without TLS.
@@ -89,6 +94,19 @@ pub struct UpstreamInfo {
     pub refused: BTreeMap<String, String>,
 }
 
+impl UpstreamInfo {
+    /// For how long it has been connected, or has not been, for people: in whole units.
+    pub fn span(&self) -> String {
+        let unit = match self.seconds {
+            0..120 => 1,
+            120..7_200 => 60,
+            7_200..172_800 => 3_600,
+            _ => 86_400,
+        };
+        format_duration(Duration::from_secs(self.seconds / unit * unit))
+    }
+}
+
 /// Bytes of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayBytes {
@@ -100,15 +118,20 @@ pub struct DayBytes {
 
 impl From<edge_upstream::UpstreamStatus> for UpstreamInfo {
     fn from(status: edge_upstream::UpstreamStatus) -> Self {
-        let (connected, seconds, why) = match status.state {
-            edge_upstream::LinkState::Online(seconds) => (true, seconds, None),
-            edge_upstream::LinkState::Offline(why) => (false, 0, Some(why)),
+        let (connected, seconds, why, passes) = match status.state {
+            LinkState::Online(seconds) => (true, seconds, None, true),
+            LinkState::Offline {
+                seconds,
+                why,
+                passes,
+            } => (false, seconds, Some(why), passes),
         };
         let refused = status.refused.into_iter();
         Self {
             connected,
             seconds,
             why,
+            passes,
             connections: status.connections,
             bytes_up: status.bytes_up,
             bytes_down: status.bytes_down,
@@ -502,4 +525,7 @@ pub struct TopSample {
     pub queues: Vec<QueueInfo>,
     /// Modules.
     pub modules: Modules,
+    /// The link to the parent, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamInfo>,
 }

@@ -55,6 +55,45 @@ pub(crate) struct Daemon {
     pub(crate) certificates: CertificatesInfo,
 }
 
+#[cfg(test)]
+impl Daemon {
+    /// One with nothing but a name and a link to a parent, for tests of single checks.
+    pub(crate) fn of(device: &str, upstream: Option<crate::api::types::UpstreamInfo>) -> Self {
+        use crate::api::types::LastDesired;
+        Self {
+            info: DeviceInfo {
+                device: device.to_owned(),
+                version: String::new(),
+                pid: 1,
+                started: String::new(),
+                data: "/none".into(),
+                hostname: device.to_owned(),
+                hub_name: String::new(),
+                listeners: Vec::new(),
+                metrics: None,
+                deployment: None,
+                upstream,
+            },
+            modules: Modules {
+                deployment: 0,
+                generation: 0,
+                settled: true,
+                last_desired: LastDesired {
+                    code: 200,
+                    description: String::new(),
+                },
+                modules: Vec::new(),
+            },
+            certificates: CertificatesInfo {
+                hostname: device.to_owned(),
+                bundle_file: None,
+                bundle: String::new(),
+                certificates: Vec::new(),
+            },
+        }
+    }
+}
+
 impl Facts {
     /// Looks. Nothing is changed by it.
     pub(crate) async fn gather(place: &Place) -> Self {

@@ -77,6 +77,7 @@ impl Device {
             waiting_limit: pressure.limit,
             queues: self.queues(),
             modules: self.modules(),
+            upstream: self.upstream().map(Into::into),
         };
         (now, sample)
     }
