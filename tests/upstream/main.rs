@@ -352,6 +352,15 @@ fn a_deployment_that_cannot_be_is_refused_where_it_is_applied() {
     apply.output("").code(2).says("tape");
     let apply = parent.daemon.edge("apply --device nobody").arg(&path);
     apply.output("").code(2).says("edge identity add nobody");
+    // Found beside the manifest here, and nowhere there.
+    let path = Manifest::new()
+        .module("filter", "filter", json!({}))
+        .write(child.dir());
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    let refused = apply.output("").code(2);
+    refused.says("module filter: file:filter.wasm is relative");
+    let known = parent.daemon.edge("identity show child1/filter").output("");
+    known.code(2);
 }
 
 /// A proxy that connects for whoever knows its password; counts how often.

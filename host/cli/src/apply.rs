@@ -18,7 +18,8 @@ use crate::remote::Target;
 /// Check a deployment manifest and put it in force. Exits with 1 when a module cannot be brought up.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The deployment manifest. Paths in it are relative to its folder.
+    /// The deployment manifest. Paths in it are relative to its folder; with --device they are that device's own, from
+    /// / on.
     manifest: PathBuf,
     /// The routing language: as IoT Edge has it (compat), or without its traps (strict).
     #[arg(long, value_name = "MODE")]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use edge_core::deployment::{ComponentRef, Deployment, ModuleKind};
 use edge_core::{DeviceId, Identity, ModuleId, twin};
 use edge_hub::{Side, TwinError};
 use edge_manifest::ReadOptions;
@@ -53,6 +54,14 @@ impl Device {
         // Read as the other device will.
         let read = edge_manifest::read(&request.manifest, &ReadOptions { routes: mode })
             .map_err(mistakes)?;
+        let relative = relative_files(&read.deployment);
+        if !relative.is_empty() {
+            return Err(ApplyError::Mistakes {
+                name,
+                mistakes: relative,
+                version: false,
+            });
+        }
         let sections = edge_manifest::sections(&request.manifest).map_err(mistakes)?;
         let warnings = render_mistakes(&name, &read.warnings);
         let mut all = Vec::new();
@@ -119,4 +128,23 @@ impl Device {
             warnings,
         })
     }
+}
+
+/// What is wrong with files that another device would look for in a folder which is on this one.
+fn relative_files(deployment: &Deployment) -> Vec<String> {
+    let relative = deployment.modules.iter().filter_map(|spec| {
+        let ModuleKind::Wasm(wasm) = &spec.kind else {
+            return None;
+        };
+        match &wasm.image {
+            ComponentRef::File(file) if file.is_relative() => Some(format!(
+                "module {}: file:{} is relative, and the manifest's folder is not on the other device: name the file \
+                 there from / on, or a component in a registry (`edge push`)",
+                spec.id,
+                file.display()
+            )),
+            ComponentRef::File(_) | ComponentRef::Registry(_) => None,
+        }
+    });
+    relative.collect()
 }
