@@ -363,6 +363,22 @@ fn a_deployment_that_cannot_be_is_refused_where_it_is_applied() {
     known.code(2);
 }
 
+#[test]
+fn a_device_says_why_it_does_not_take_its_parents_deployment() {
+    let (parent, mut child) = family();
+    let path = deploy_here(
+        &child,
+        &Manifest::new().module("gone", "filter", json!({})),
+        "gone",
+    );
+    std::fs::remove_file(child.dir().join("gone.wasm")).unwrap();
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    apply.output("").code(0);
+    let running = child.running();
+    running.says("a deployment of the parent's was not taken");
+    running.says("module gone: cannot read component ");
+}
+
 /// A proxy that connects for whoever knows its password; counts how often.
 fn proxy() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

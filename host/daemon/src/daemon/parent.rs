@@ -210,7 +210,7 @@ impl Parent {
             }
             // The agent reports it as well, to the parent too.
             Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %error.description(),
                 "a deployment of the parent's was not taken"
             ),
         }

@@ -72,7 +72,7 @@ impl ApplyError {
     }
 
     /// All that is known, a line each.
-    fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let first = edge_core::chain(self);
         let more: &[String] = match self {
             Self::Mistakes { mistakes, .. } => mistakes,
