@@ -19,10 +19,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use edge_http::BoxedStream;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rustls::ClientConfig;
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -103,7 +102,7 @@ pub enum DialError {
     #[error("it cannot be reached: {0}")]
     Unreachable(io::Error),
     /// Somebody else answers, or somebody whom we do not trust.
-    #[error("TLS: {0}")]
+    #[error("TLS: {0}{hint}", hint = hint(.0))]
     Tls(io::Error),
     /// The proxy does not let us through.
     #[error("proxy {0}: {1}")]
@@ -340,6 +339,28 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, to: &Address) -> Result<(
     }
 }
 
+/// What to do about a certificate that is not taken.
+fn hint(error: &io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let Some(rustls::Error::InvalidCertificate(why)) = inner else {
+        return "";
+    };
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "; it leads to no CA that [upstream] trusted names: `edge certificates --bundle` prints the parent's there"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "; GatewayHostName in the connection string has to be a name in the parent's certificate, which \
+             [certificates] names adds to there"
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "; compare the clocks of both devices",
+        _ => "",
+    }
+}
+
 fn add(roots: &mut RootCertStore, file: &Path) -> Result<(), String> {
     let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
     let mut found = false;
@@ -351,5 +372,34 @@ fn add(roots: &mut RootCertStore, file: &Path) -> Result<(), String> {
     match found {
         true => Ok(()),
         false => Err("there is no certificate in it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_taken_comes_with_what_to_do_and_does_not_pass() {
+        let tls = |error: rustls::Error| {
+            DialError::Tls(io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        for (why, word) in [
+            (CertificateError::UnknownIssuer, "[upstream] trusted"),
+            (
+                CertificateError::UnknownIssuer,
+                "edge certificates --bundle",
+            ),
+            (CertificateError::NotValidForName, "GatewayHostName"),
+            (CertificateError::Expired, "clocks"),
+        ] {
+            let error = tls(rustls::Error::InvalidCertificate(why));
+            assert!(error.to_string().contains(word), "{error}");
+            assert!(!error.passes());
+        }
+        let other = tls(rustls::Error::HandshakeNotComplete);
+        assert!(!other.to_string().contains(';'), "{other}");
+        let cut = DialError::Tls(io::ErrorKind::UnexpectedEof.into());
+        assert!(cut.passes());
     }
 }
