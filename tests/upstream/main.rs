@@ -24,6 +24,11 @@ fn reported(daemon: &Daemon, target: &str) -> Value {
     daemon.json(&format!("twin get {target}"))["reported"]["properties"].clone()
 }
 
+#[track_caller]
+fn assert_says(output: &Output, part: &str) {
+    assert!(output.out.contains(part), "{output:#?}");
+}
+
 fn desired(daemon: &Daemon, target: &str) -> Value {
     daemon.json(&format!("twin get {target}"))["desired"]["properties"].clone()
 }
@@ -182,7 +187,8 @@ fn three_levels_share_identities_twins_deployments_and_methods() {
         .env("sensor", "number", "n");
     let path = deploy_here(&leaf, &manifest, "sensor");
     let apply = root.daemon.edge("apply --device leaf").arg(&path);
-    apply.output("").code(0);
+    let through = "middle, which it is behind, is connected now";
+    assert_says(&apply.output("").code(0), through);
     leaf.becomes("sensor", "running");
     // What is applied again unchanged is the newest again, through the one in the middle too.
     leaf.apply(&Manifest::new());
@@ -352,6 +358,23 @@ fn a_deployment_that_cannot_be_is_refused_where_it_is_applied() {
     apply.output("").code(2).says("tape");
     let apply = parent.daemon.edge("apply --device nobody").arg(&path);
     apply.output("").code(2).says("edge identity add nobody");
+    // Nobody there would take it.
+    parent.add("plain");
+    let nothing = Manifest::new().write(child.dir());
+    let apply = parent.daemon.edge("apply --device plain").arg(&nothing);
+    apply.output("").code(2).says("without this program");
+    // Somebody will, who was never there yet; and somebody does who is.
+    let add = parent.daemon.edge("identity add later --edge");
+    add.output("").code(0);
+    for (device, when) in [
+        ("later", "it takes it when it connects"),
+        ("child1", "it is connected now"),
+    ] {
+        parent.daemon.eventually("what is said of it", |parent| {
+            let apply = parent.edge("apply --device").arg(device).arg(&nothing);
+            apply.output("").code(0).out.contains(when)
+        });
+    }
     // Found beside the manifest here, and nowhere there.
     let path = Manifest::new()
         .module("filter", "filter", json!({}))

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use edge_daemon::Client;
-use edge_daemon::types::{Applied, ApplyRequest, DeploymentInfo, ModuleInfo, Modules};
+use edge_daemon::types::{
+    Applied, ApplyRequest, ChildDeployment, DeploymentInfo, ModuleInfo, Modules,
+};
 use edge_route::Mode;
 use serde::Serialize;
 
@@ -61,7 +63,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
                         true => "no modules".to_owned(),
                         false => wanted.modules.join(", "),
                     };
-                    output::line(&format!("wanted of {}: {modules}", wanted.device))?;
+                    output::line(&format!(
+                        "wanted of {}: {modules}; {}",
+                        wanted.device,
+                        taken(&wanted)
+                    ))?;
                 }
             }
             return Ok(ExitCode::SUCCESS);
@@ -72,6 +78,20 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
         }
         bring_up(&client, applied, args.no_wait, args.json).await
     })
+}
+
+/// When a device takes what is wanted of it.
+fn taken(wanted: &ChildDeployment) -> String {
+    match (&wanted.gateway, wanted.connected) {
+        (None, true) => "it is connected now, and takes it".to_owned(),
+        (None, false) => "it takes it when it connects".to_owned(),
+        (Some(gateway), true) => {
+            format!("{gateway}, which it is behind, is connected now and hands it on")
+        }
+        (Some(gateway), false) => {
+            format!("{gateway}, which it is behind, hands it on when it connects")
+        }
+    }
 }
 
 /// Waits until the modules of what was taken are brought up, unless that is not wanted, and shows them.

@@ -244,6 +244,12 @@ pub struct ChildDeployment {
     pub device: String,
     /// Its modules.
     pub modules: Vec<String>,
+    /// Whether it is connected now, or the gateway is that hands it on: else it is taken later.
+    #[serde(default)]
+    pub connected: bool,
+    /// The gateway next to this device through which it gets there; none: it connects here itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// What is odd about it and yet no error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -23,20 +23,33 @@ impl Device {
     /// is connected.
     ///
     /// # Errors
-    /// Nothing changed; or the store failed half-way, and the same request completes it.
+    /// Nothing changed: it is no such device, or cannot have this; or the store failed half-way, and the same request completes it.
     pub(crate) async fn apply_to_child(
         self: &Arc<Self>,
         child: &DeviceId,
         request: ApplyRequest,
     ) -> Result<ChildDeployment, ApplyError> {
-        let known = self.registry.get(&Identity::Device(child.clone()));
-        if known.is_none() {
-            let why =
-                format!("device {child} is not registered: `edge identity add {child}` does that");
+        if self
+            .registry
+            .get(&Identity::Device(child.clone()))
+            .is_none()
+        {
+            let why = format!(
+                "device {child} is not registered: `edge identity add {child} --edge` does that"
+            );
             return Err(ApplyError::NoSuch(why));
         }
         if child == self.name() {
             let why = "that is this device: leave --device out".to_owned();
+            return Err(ApplyError::Request(why));
+        }
+        let agent = ModuleId::new(AGENT).map_err(|error| ApplyError::Request(error.to_string()))?;
+        let agent = Identity::Module(child.clone(), agent);
+        if self.registry.get(&agent).is_none() {
+            let why = format!(
+                "device {child} is registered as one without this program, and nobody there would take it; \
+                 if it has it: `edge identity add '{agent}'`"
+            );
             return Err(ApplyError::Request(why));
         }
         let mode = match request.routes {
@@ -122,11 +135,22 @@ impl Device {
             }
         }
         self.durable(newest).await?;
+        let gateway = self.registry.gateway_below(child, self.name());
         Ok(ChildDeployment {
             device: child.to_string(),
             modules: modules.map(ToString::to_string).collect(),
+            connected: self.is_connected(gateway.as_ref().unwrap_or(child)),
+            gateway: gateway.map(|gateway| gateway.to_string()),
             warnings,
         })
+    }
+
+    fn is_connected(&self, device: &DeviceId) -> bool {
+        let device = Identity::Device(device.clone());
+        let clients = self.hub.meters().clients.all().into_iter();
+        let mut of_device =
+            clients.filter(|(client, _)| client.as_ref() == Some(&Some(device.clone())));
+        of_device.any(|(_, meter)| meter.is_connected())
     }
 }
 

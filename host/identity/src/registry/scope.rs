@@ -61,6 +61,15 @@ impl Registry {
         above
     }
 
+    /// The gateway that connects to `own`, the device that this is, and has a device behind it, at whatever depth;
+    /// none: the device connects to this one itself.
+    pub fn gateway_below(&self, device: &DeviceId, own: &DeviceId) -> Option<DeviceId> {
+        let entry = self.get(&Identity::Device(device.clone()))?;
+        let above = self.gateways(&entry).into_iter();
+        let below = above.map(|gateway| gateway.identity.device().clone());
+        below.take_while(|gateway| gateway != own).last()
+    }
+
     /// Who was taken over from the parent.
     pub fn adopted(&self) -> Vec<Identity> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);

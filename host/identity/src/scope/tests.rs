@@ -48,6 +48,25 @@ fn names(registry: &Registry) -> Vec<String> {
         .collect()
 }
 
+#[test]
+fn the_gateway_next_to_a_device_hands_on_what_is_for_those_behind_it() {
+    let (root, gateway) = (family(), registry());
+    take(&gateway, ScopeTeller::new(device("g"), None).updates(&root));
+    let below = |registry: &Registry, name: &str, own: &str| {
+        let found = registry.gateway_below(&device(name), &device(own));
+        found.map(|gateway| gateway.to_string())
+    };
+    for (name, at_root, at_gateway) in [
+        ("under-h", Some("g"), Some("h")),
+        ("under-g", Some("g"), None),
+        ("g", None, None),
+        ("beside", None, None),
+    ] {
+        assert_eq!(below(&root, name, "root").as_deref(), at_root, "{name}");
+        assert_eq!(below(&gateway, name, "g").as_deref(), at_gateway, "{name}");
+    }
+}
+
 /// As a gateway takes what comes over one link.
 fn take(gateway: &Registry, updates: Vec<ScopeUpdate>) {
     let mut seen = HashSet::new();
