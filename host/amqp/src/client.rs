@@ -7,6 +7,7 @@
 //! Called by `host/upstream`, which decides what is sent and when. Whoever drops a [`ParentConnection`] cuts it.
 
 mod methods;
+pub mod said;
 mod scope;
 mod sessions;
 mod twin;
@@ -33,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use said::said;
 use sessions::Sessions;
 
 use crate::guard::{Guard, Switch, Traffic};
@@ -138,7 +140,7 @@ impl ParentConnection {
             biased;
             closed = self.handle.on_close() => match closed {
                 Ok(()) => "the parent closed the connection".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => said(&error),
             },
             () = self.tokens.0.closed() => "the parent takes no tokens any more".to_owned(),
         }
@@ -236,7 +238,7 @@ impl Links {
     }
 
     /// Attaches a link on the first session that turns out not to be over.
-    async fn attach<L, E: std::error::Error>(
+    async fn attach<L, E: std::error::Error + 'static>(
         &self,
         address: &Address,
         turn: Turn,
@@ -250,7 +252,9 @@ impl Links {
                 Ok(link) => return Ok(link),
                 Err(error) if is_over(&error) => why = taken.is_over(&error),
                 // Not for this identity.
-                Err(error) => return Err(LinkFault::Refused(format!("{address}: {error}"))),
+                Err(error) => {
+                    return Err(LinkFault::Refused(format!("{address}: {}", said(&error))));
+                }
             }
         }
         Err(LinkFault::Lost(format!("{address}: {why}")))
@@ -299,19 +303,21 @@ struct Put {
 
 impl Tokens {
     async fn attach(session: &mut SessionHandle<()>) -> Result<Self, LinkFault> {
-        let lost = |error: String| LinkFault::Lost(format!("$cbs: {error}"));
+        let lost = |error: &(dyn std::error::Error + 'static)| {
+            LinkFault::Lost(format!("$cbs: {}", said(error)))
+        };
         let sender = Sender::builder()
             .name("cbs-sender")
             .target("$cbs")
             .attach(session)
             .await
-            .map_err(|error| lost(error.to_string()))?;
+            .map_err(|error| lost(&error))?;
         let receiver = Receiver::builder()
             .name("cbs-receiver")
             .source("$cbs")
             .attach(session)
             .await
-            .map_err(|error| lost(error.to_string()))?;
+            .map_err(|error| lost(&error))?;
         let (puts, waiting) = mpsc::channel(TOKENS);
         tokio::spawn(serve_tokens(sender, receiver, waiting));
         Ok(Self(puts))

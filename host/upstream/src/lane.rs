@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use edge_amqp::Address;
 use edge_amqp::batch::{self, BatchBuilder};
-use edge_amqp::client::{LinkFault, Links, Turn};
+use edge_amqp::client::{LinkFault, Links, Turn, said};
 use edge_amqp::message::{self, Purpose};
 use edge_core::Identity;
 use edge_store::Delivery;
@@ -109,7 +109,7 @@ impl Lane {
                         self.send(&mut sending, again).await?;
                     }
                 }
-                error = sending.sender.on_detach() => return Err(End::Detached(error.to_string())),
+                error = sending.sender.on_detach() => return Err(End::Detached(said::said(&error))),
                 () = sleep_until(renew) => {
                     (_, renew) = self.signer.prove(&self.links, &self.identity).await?;
                 }
@@ -172,7 +172,7 @@ impl Lane {
                 sending.again.extend(deliveries);
                 return Ok(());
             }
-            Err(error) => return Err(End::Detached(error.to_string())),
+            Err(error) => return Err(End::Detached(said::said(&error))),
         };
         // Nobody listens when the connection is over.
         let _ = self.verdicts.send(verdict);
@@ -185,12 +185,9 @@ fn why(outcome: Result<Outcome, SendError>) -> String {
     let error = match outcome {
         Ok(Outcome::Rejected(rejected)) => rejected.error,
         Ok(_) => None,
-        Err(error) => return format!("the parent does not take it: {error}"),
+        Err(error) => return format!("the parent does not take it: {}", said::said(&error)),
     };
-    let why = error.map_or("no reason given".to_owned(), |error| {
-        let description = error.description.unwrap_or_default();
-        format!("{:?} {description}", error.condition)
-    });
+    let why = error.map_or("no reason given".to_owned(), |error| said::error(&error));
     format!("the parent rejected it: {why}")
 }
 
@@ -247,7 +244,7 @@ impl Sending {
             Err(error @ (SendError::MessageSizeExceeded(_) | SendError::MessageEncodeError)) => {
                 Box::pin(std::future::ready((deliveries, Err(error))))
             }
-            Err(error) => return Err(End::Detached(error.to_string())),
+            Err(error) => return Err(End::Detached(said::said(&error))),
         };
         self.flights.push_back(flight);
         Ok(())

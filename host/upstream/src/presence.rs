@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_amqp::client::said::said;
 use edge_amqp::client::{
     LinkFault, Links, MethodLink, ParentCall, TwinEvent, TwinLink, TwinRequest,
 };
@@ -191,7 +192,7 @@ impl Presence {
             Err(fault) => {
                 tracing::warn!(client = %device, why = %fault, "a message of the parent's is rejected");
                 let rejected = receiver.dispose(info, Rejected { error: None }).await;
-                return rejected.map_err(|error| lost(error.to_string()));
+                return rejected.map_err(|error| lost(said(&error)));
             }
         };
         let queue = hub.queue(&EndpointId::Device(device.clone()), Priority::DEFAULT);
@@ -209,7 +210,7 @@ impl Presence {
                 Err(refusal) => {
                     tracing::warn!(client = %device, why = %refusal, "a message of the parent's is rejected");
                     let rejected = receiver.dispose(info, Rejected { error: None }).await;
-                    return rejected.map_err(|error| lost(error.to_string()));
+                    return rejected.map_err(|error| lost(said(&error)));
                 }
             }
             match hub.commit(&mut commit) {
@@ -228,7 +229,7 @@ impl Presence {
         receiver
             .accept(info)
             .await
-            .map_err(|error| lost(error.to_string()))
+            .map_err(|error| lost(said(&error)))
     }
 
     fn key(&self) -> Bytes {
@@ -294,7 +295,7 @@ async fn message_of(messages: &mut Option<Receiver>) -> Result<Delivery, LinkFau
     match messages {
         Some(receiver) => {
             let delivery = receiver.recv::<Body<AmqpValue>>().await;
-            delivery.map_err(|error| LinkFault::Lost(format!("messages: {error}")))
+            delivery.map_err(|error| LinkFault::Lost(format!("messages: {}", said(&error))))
         }
         None => std::future::pending().await,
     }

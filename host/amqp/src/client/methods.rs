@@ -7,6 +7,7 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{Binary, SimpleValue, Value};
 
+use super::said::said;
 use super::{LinkFault, Links, Turn};
 use crate::{Address, message};
 
@@ -49,9 +50,9 @@ impl MethodLink {
         let lost = |error: String| LinkFault::Lost(format!("methods: {error}"));
         loop {
             let delivery = self.receiver.recv::<Body<Value>>().await;
-            let delivery = delivery.map_err(|error| lost(error.to_string()))?;
+            let delivery = delivery.map_err(|error| lost(said(&error)))?;
             let accepted = self.receiver.accept(&delivery).await;
-            accepted.map_err(|error| lost(error.to_string()))?;
+            accepted.map_err(|error| lost(said(&error)))?;
             let packet = delivery.into_message();
             let properties = packet.application_properties.unwrap_or_default();
             let name = match properties.0.get("IoThub-methodname") {
@@ -102,6 +103,6 @@ impl MethodLink {
         };
         let sent = self.sender.send_batchable(packet).await;
         sent.map(drop)
-            .map_err(|error| LinkFault::Lost(error.to_string()))
+            .map_err(|error| LinkFault::Lost(said(&error)))
     }
 }

@@ -6,6 +6,7 @@ use fe2o3_amqp::link::Receiver;
 use fe2o3_amqp_types::messaging::Body;
 use fe2o3_amqp_types::primitives::Value;
 
+use super::said::said;
 use super::{LinkFault, Links};
 use crate::{Address, SCOPE_WINDOW, message};
 
@@ -35,9 +36,9 @@ impl ScopeLink {
     pub async fn next(&mut self) -> Result<ScopeUpdate, LinkFault> {
         let lost = |error: String| LinkFault::Lost(format!("scope: {error}"));
         let delivery = self.0.recv::<Body<Value>>().await;
-        let delivery = delivery.map_err(|error| lost(error.to_string()))?;
+        let delivery = delivery.map_err(|error| lost(said(&error)))?;
         let accepted = self.0.accept(&delivery).await;
-        accepted.map_err(|error| lost(error.to_string()))?;
+        accepted.map_err(|error| lost(said(&error)))?;
         let body = message::body(delivery.into_message().body);
         let body = body.map_err(|fault| lost(fault.to_string()))?;
         ScopeUpdate::parse(&body).map_err(|fault| lost(fault.to_string()))

@@ -9,6 +9,8 @@ use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::session::{BeginError, SessionHandle};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::said::said;
+
 /// Sessions, at most; parents of ours take sixteen.
 const MOST: usize = 12;
 
@@ -45,9 +47,9 @@ pub(super) struct Taken<'a> {
 
 impl Taken<'_> {
     /// Passes it by from now on: one that ends by itself takes nobody else along. Says why it is over.
-    pub(super) fn is_over(&self, why: &dyn std::error::Error) -> String {
+    pub(super) fn is_over(&self, why: &(dyn std::error::Error + 'static)) -> String {
         self.place.is_over.store(true, Ordering::Relaxed);
-        why.to_string()
+        said(why)
     }
 }
 

@@ -6,6 +6,7 @@ use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::{Body, Data, Message, MessageAnnotations, MessageId, Properties};
 use fe2o3_amqp_types::primitives::{Binary, Value};
 
+use super::said::said;
 use super::{LinkFault, Links, Turn};
 use crate::{Address, message};
 
@@ -95,7 +96,7 @@ impl TwinLink {
             footer: None,
         };
         let sent = self.sender.send_batchable(packet).await;
-        sent.map_err(|error| LinkFault::Lost(error.to_string()))?;
+        sent.map_err(|error| LinkFault::Lost(said(&error)))?;
         Ok(self.asked)
     }
 
@@ -106,9 +107,9 @@ impl TwinLink {
     pub async fn next(&mut self) -> Result<TwinEvent, LinkFault> {
         let lost = |error: String| LinkFault::Lost(format!("twin: {error}"));
         let delivery = self.receiver.recv::<Body<Value>>().await;
-        let delivery = delivery.map_err(|error| lost(error.to_string()))?;
+        let delivery = delivery.map_err(|error| lost(said(&error)))?;
         let accepted = self.receiver.accept(&delivery).await;
-        accepted.map_err(|error| lost(error.to_string()))?;
+        accepted.map_err(|error| lost(said(&error)))?;
         let packet = delivery.into_message();
         let body = message::body(packet.body).map_err(|fault| lost(fault.to_string()))?;
         let body = String::from_utf8(body.to_vec()).map_err(|error| lost(error.to_string()))?;
