@@ -9,7 +9,7 @@ use crate::exit::{Exit, say};
 use crate::output;
 use crate::remote::Target;
 
-/// Show messages as they pass, until Ctrl-C. Whoever reads too slowly misses some, and is told so.
+/// Show messages as they pass, until Ctrl-C, and whose they are where that is not this device. Whoever reads too slowly misses some, and is told so.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Only messages of this source: MODULE, MODULE/OUTPUT, $device, or a path as in
@@ -32,6 +32,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     args.target.run(async |client| {
+        let own = client.device().await?.device;
         let mut passing = client
             .tail(args.from.as_deref(), args.into.as_deref())
             .await?;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
                     left -= 1;
                     match args.json {
                         true => output::json(&passed)?,
-                        false => output::line(&text(&passed))?,
+                        false => output::line(&text(&passed, &own))?,
                     }
                 }
                 Event::Dropped(count) => say(&format!(
@@ -59,8 +60,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Exit> {
     })
 }
 
-fn text(passed: &Passed) -> String {
+/// A line. `own`: the device whose messages are told without its name.
+fn text(passed: &Passed, own: &str) -> String {
     let message = &passed.message;
+    let whose = match message.device == own {
+        true => String::new(),
+        false => format!(" of {}", message.device),
+    };
     let into = match passed.into.is_empty() {
         true => "(no route takes it)".to_owned(),
         false => passed.into.join(", "),
@@ -74,5 +80,41 @@ fn text(passed: &Passed) -> String {
         &message.from,
         output::excerpt(&message.body),
     );
-    format!("{at} {from} → {into}: {body}{properties}")
+    format!("{at} {from}{whose} → {into}: {body}{properties}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use edge_daemon::types::{Body, MessageInfo};
+
+    use super::*;
+
+    #[test]
+    fn a_message_of_another_device_is_told_with_its_name() {
+        let passed = Passed {
+            message: MessageInfo {
+                id: "1".to_owned(),
+                enqueued: "now".to_owned(),
+                from: "/messages".to_owned(),
+                device: "leaf".to_owned(),
+                module: None,
+                output: None,
+                size: 2,
+                body: Body("hi".into()),
+                properties: BTreeMap::new(),
+                system: BTreeMap::new(),
+            },
+            into: vec!["$upstream".to_owned()],
+        };
+        assert_eq!(
+            text(&passed, "root"),
+            "now /messages of leaf → $upstream: \"hi\""
+        );
+        assert_eq!(text(&passed, "leaf"), "now /messages → $upstream: \"hi\"");
+        // Programs read it in any case.
+        let json = serde_json::to_value(&passed).expect("it is JSON");
+        assert_eq!(json["device"], "leaf");
+    }
 }
