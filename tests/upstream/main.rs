@@ -105,7 +105,17 @@ fn a_gateway_is_told_who_is_behind_it_and_of_every_change() {
         "leaf3".to_owned(),
     ] {
         let add = parent.daemon.edge(&format!("identity add {words}"));
-        add.output("").code(0);
+        let added = add.output("").code(0);
+        // Whoever is behind a gateway connects there, and is given its name there.
+        let is_behind = words.contains("--behind");
+        assert_ne!(
+            added.out.contains("GatewayHostName="),
+            is_behind,
+            "{added:?}"
+        );
+        if is_behind {
+            added.says("--keys` there");
+        }
     }
     child.eventually("it knows who is behind it", |child| {
         ["leaf1", "leaf2"].map(|leaf| may_connect(child, leaf)) == [Some(true); 2]
@@ -115,6 +125,8 @@ fn a_gateway_is_told_who_is_behind_it_and_of_every_change() {
         daemon.json("identity show leaf1 --keys")["secrets"]["primary_key"].clone()
     };
     assert_eq!(keys(&child), keys(&parent.daemon));
+    let whole = child.edge("identity show leaf1 --keys").output("").code(0);
+    assert_says(&whole, "GatewayHostName=");
     // The gateway speaks for both: by the key of one, and by its own for the one with a certificate.
     for leaf in ["leaf1", "leaf2"] {
         let send = format!("send --device {leaf} --body hello");

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use edge_daemon::types::{
-    AddIdentity, ChangeIdentity, Hidden, IdentityAuth, IdentityInfo, IdentityStatus, WhichKey,
+    AddIdentity, ChangeIdentity, Hidden, IdentityAuth, IdentityInfo, IdentitySecrets,
+    IdentityStatus, WhichKey,
 };
 
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::output::{self, Table};
 use crate::remote::Target;
 
@@ -99,7 +100,8 @@ struct Add {
     /// It is a device with this program, which may make identities of its own modules here.
     #[arg(long)]
     edge: bool,
-    /// It is a device behind this gateway below this device: the gateway is told of it, and lets it in.
+    /// It is a device behind this gateway below this device: the gateway is told of it, and lets it in. What the
+    /// device is given comes from there: `edge identity show DEVICE --keys`.
     #[arg(long, value_name = "GATEWAY")]
     behind: Option<String>,
 }
@@ -260,13 +262,30 @@ fn show(identity: &IdentityInfo) -> Result<(), Exit> {
             pair(name, key.reveal())?;
         }
     }
-    pair("connection string", secrets.connection_string.reveal())
+    pair("connection string", secrets.connection_string.reveal())?;
+    say_where(identity, secrets);
+    Ok(())
+}
+
+/// Says where the rest of a connection string is to be had.
+fn say_where(identity: &IdentityInfo, secrets: &IdentitySecrets) {
+    let name = &identity.identity;
+    if let Some(gateway) = &secrets.behind {
+        say(&format!(
+            "{name} connects to {gateway}, whose host name is not known here: `edge identity show {name} --keys` there \
+             prints the connection string with it"
+        ));
+    }
 }
 
 /// What whoever made an identity or its keys passes on.
 fn granted(args: &One, identity: &IdentityInfo) -> Result<(), Exit> {
     match (args.json, &identity.secrets) {
-        (false, Some(secrets)) => output::line(secrets.connection_string.reveal()),
+        (false, Some(secrets)) => {
+            output::line(secrets.connection_string.reveal())?;
+            say_where(identity, secrets);
+            Ok(())
+        }
         _ => output::json(identity),
     }
 }

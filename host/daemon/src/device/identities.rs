@@ -248,6 +248,18 @@ impl Device {
         found.ok_or_else(|| IdentityError::Nobody(text.to_owned()))
     }
 
+    /// The gateway that an identity connects to, where that is not this device.
+    pub(crate) fn gateway_of(&self, entry: &Entry) -> Option<DeviceId> {
+        let parent = match &entry.identity {
+            Identity::Device(_) => entry.parent.clone(),
+            Identity::Module(device, _) => {
+                let device = self.registry.get(&Identity::Device(device.clone()))?;
+                device.parent.clone()
+            }
+        };
+        parent.filter(|parent| parent != self.name())
+    }
+
     /// Whether it is registered, or a module that is deployed or on its way out.
     fn is_known(&self, identity: &Identity) -> bool {
         self.registry.get(identity).is_some()

@@ -27,7 +27,10 @@ pub(in crate::api) struct Secrets {
 /// What is told of an identity, with its keys where they are asked for.
 fn info(api: &Api, entry: &Entry, secrets: bool) -> IdentityInfo {
     let device = &api.device;
-    let show = || IdentitySecrets::of(entry, device.hub_name(), device.hostname());
+    let show = || {
+        let behind = device.gateway_of(entry);
+        IdentitySecrets::of(entry, device.hub_name(), device.hostname(), behind.as_ref())
+    };
     IdentityInfo {
         secrets: secrets.then(show),
         ..IdentityInfo::of(entry)

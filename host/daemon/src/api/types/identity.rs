@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use edge_core::DeviceId;
 use edge_identity::{Auth, Entry, NewAuth, connection_string};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -77,8 +78,13 @@ pub struct IdentitySecrets {
     pub primary_key: Option<Hidden>,
     /// The secondary one.
     pub secondary_key: Option<Hidden>,
-    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…;GatewayHostName=…`, or `x509=true`.
+    /// `HostName=…;DeviceId=…[;ModuleId=…];SharedAccessKey=…;GatewayHostName=…`, or `x509=true`. Without
+    /// GatewayHostName where there is `behind`.
     pub connection_string: Hidden,
+    /// The gateway that it connects to, whose host name is not known here: it gives out the whole connection string.
+    /// None: this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
 }
 
 impl IdentityInfo {
@@ -105,13 +111,15 @@ impl IdentityInfo {
 }
 
 impl IdentitySecrets {
-    /// The secrets of an identity, for clients that connect through a gateway.
-    pub(crate) fn of(entry: &Entry, hub: &str, gateway: &str) -> Self {
+    /// The secrets of an identity, for clients that connect to this device, by that name, or to a gateway below it.
+    pub(crate) fn of(entry: &Entry, hub: &str, own: &str, behind: Option<&DeviceId>) -> Self {
         let keys = entry.auth.keys();
+        let gateway = behind.is_none().then_some(own);
         Self {
             primary_key: keys.map(|keys| Hidden(keys.primary.base64())),
             secondary_key: keys.map(|keys| Hidden(keys.secondary.base64())),
-            connection_string: Hidden(connection_string(entry, hub, Some(gateway))),
+            connection_string: Hidden(connection_string(entry, hub, gateway)),
+            behind: behind.map(ToString::to_string),
         }
     }
 }
