@@ -359,6 +359,17 @@ fn a_parent_deploys_calls_and_sends() {
     let apply = parent.daemon.edge("apply --device child1").arg(&path);
     apply.output("").code(0);
     child.becomes("sensor", "running");
+    // Whoever compares the two, as IoT Hub does, sees it taken.
+    for system in ["$edgeAgent", "$edgeHub"] {
+        parent
+            .daemon
+            .eventually("what was taken is what is wanted", |parent| {
+                let twin = parent.json(&format!("twin get child1/{system}"));
+                let wanted = twin["desired"]["version"].as_u64().unwrap();
+                assert!(wanted > 1);
+                twin["reported"]["properties"]["lastDesiredVersion"] == wanted
+            });
+    }
 }
 
 #[test]
