@@ -247,7 +247,8 @@ impl Device {
             unrouted::before_deployments(),
             Some(settings.hub.time_to_live),
         );
-        let registry = Registry::open(store.log().clone()).map_err(DeviceError::Identities)?;
+        let registry = Registry::open_with(store.log().clone(), settings.hub.clock_skew)
+            .map_err(DeviceError::Identities)?;
         let (certificates, sockets) = open_identity(settings, data, &hub, &registry)?;
         let logs = Arc::new(Logs::new(console));
         let cache = match &settings.wasm.cache {

@@ -188,6 +188,8 @@ pub struct HubSettings {
     pub method_limit: ByteSize,
     /// How long messages are worth delivering while no deployment says it.
     pub time_to_live: Duration,
+    /// How long after its expiry a token is still taken.
+    pub clock_skew: Duration,
 }
 
 impl Default for HubSettings {
@@ -197,6 +199,7 @@ impl Default for HubSettings {
             twin_limit: limits::TWIN,
             method_limit: limits::METHOD,
             time_to_live: limits::TIME_TO_LIVE,
+            clock_skew: edge_identity::CLOCK_SKEW,
         }
     }
 }

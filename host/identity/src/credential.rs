@@ -46,7 +46,7 @@ impl std::fmt::Debug for Credential<'_> {
 pub struct Permit {
     /// Who it is.
     pub identity: Identity,
-    /// When it ends: a token's expiry and [`CLOCK_SKEW`](crate::CLOCK_SKEW), or a certificate's end.
+    /// When it ends: a token's expiry and how far clocks may differ, or a certificate's end.
     pub expires: Option<Timestamp>,
     pub(crate) generation: GenerationId,
     pub(crate) proof: Proof,

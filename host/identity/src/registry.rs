@@ -15,14 +15,15 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use edge_core::{DeviceId, Identity, Timestamp};
 use edge_store::{Commit, CommitError, Lsn, MessageLog, Put, Table};
 
 use crate::entry::{decode, decode_key, encode, encode_key};
 use crate::{
-    Auth, ChainVerifier, Entry, GenerationId, InvalidKey, InvalidThumbprint, Secret, Status,
-    SymmetricKeys, Thumbprints,
+    Auth, CLOCK_SKEW, ChainVerifier, Entry, GenerationId, InvalidKey, InvalidThumbprint, Secret,
+    Status, SymmetricKeys, Thumbprints,
 };
 
 mod authenticate;
@@ -44,6 +45,8 @@ pub struct Registry {
     watchers: RwLock<Vec<Arc<dyn Watcher>>>,
     verifier: OnceLock<Arc<dyn ChainVerifier>>,
     damaged: Vec<DamagedEntry>,
+    /// How long after its expiry a token is still taken.
+    skew: Duration,
 }
 
 /// Told of changes, so that live connections are checked again at once.
@@ -191,11 +194,20 @@ impl RegistryError {
 }
 
 impl Registry {
-    /// Reads all identities of a log. One that is damaged is named, logged and passed over.
+    /// Reads all identities of a log. One that is damaged is named, logged and passed over. Tokens are taken
+    /// [`CLOCK_SKEW`] after their expiry.
     ///
     /// # Errors
     /// None yet; kept for logs that can fail to be read.
     pub fn open(log: Arc<dyn MessageLog>) -> Result<Arc<Self>, RegistryError> {
+        Self::open_with(log, CLOCK_SKEW)
+    }
+
+    /// The same where clocks differ by another time at most.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(log: Arc<dyn MessageLog>, skew: Duration) -> Result<Arc<Self>, RegistryError> {
         let mut entries = HashMap::new();
         let mut damaged = Vec::new();
         let mut after = None;
@@ -232,6 +244,7 @@ impl Registry {
             watchers: RwLock::default(),
             verifier: OnceLock::new(),
             damaged,
+            skew,
         }))
     }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::Secret;
 
-/// How long after its expiry a token is still taken, because clocks differ.
+/// How long after its expiry a token is still taken where nothing else is set, because clocks differ.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Longest token in bytes that is looked at. Three ids of 128 characters, each encoded twice, fit.

@@ -7,6 +7,7 @@ mod topics;
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edge_core::DeviceId;
 use toml::Spanned;
@@ -16,8 +17,8 @@ use super::{
     Cache, KeepDays, ParentDeployments, RootMessages, Settings, TokenLife, UpstreamKind, WhenFull,
 };
 use values::{
-    MAX_LIFETIME, MIN_LIFETIME, absolute, address, addresses, count, host_name, list, loopback,
-    mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
+    MAX_LIFETIME, MAX_SKEW, MIN_LIFETIME, absolute, address, addresses, count, host_name, list,
+    loopback, mode, off_or, one_of, path, size, some, span, span_of, span_text, text, text_owned,
     unix_socket, wrong, yes_or_no,
 };
 
@@ -82,6 +83,7 @@ keys! {
     "hub.twin-limit" => hub.twin_limit = size(1 << 10, 1 << 20);
     "hub.method-limit" => hub.method_limit = size(1 << 10, 1 << 20);
     "hub.time-to-live" => hub.time_to_live = span;
+    "hub.clock-skew" => hub.clock_skew = span_of(Duration::ZERO, MAX_SKEW);
     "limits.connections" => limits.connections = count(1, 1_000_000);
     "mqtt.listen" => mqtt.listen = addresses;
     "amqp.listen" => amqp.listen = addresses;

@@ -163,6 +163,15 @@ fn signatures_are_not_asked_for_where_no_key_is_trusted() {
 }
 
 #[test]
+fn clocks_may_differ_by_nothing_and_by_a_day_at_most() {
+    let read = |skew: &str| read::text("c.toml", &format!("[hub]\nclock-skew = \"{skew}\"\n"));
+    assert_eq!(read("0s").expect("nothing").hub.clock_skew, Duration::ZERO);
+    let BadSettings(mistakes) = read("2d").expect_err("too much");
+    let told = mistakes[0].to_string();
+    assert!(told.contains("found 2d"), "{told}");
+}
+
+#[test]
 fn text_that_is_no_toml_is_told_with_the_rest() {
     let BadSettings(mistakes) =
         read::text("c.toml", "[store\nlimit = \n[hub]\ntwin-limit = true\n")

@@ -9,8 +9,8 @@ use super::Registry;
 use crate::authority::validity;
 use crate::credential::Proof;
 use crate::{
-    Auth, CLOCK_SKEW, CertificateFault, Credential, Denied, Entry, Permit, Secret, Thumbprint,
-    Token, TokenFault,
+    Auth, CertificateFault, Credential, Denied, Entry, Permit, Secret, Thumbprint, Token,
+    TokenFault,
 };
 
 /// Modules that an edge device may make.
@@ -33,7 +33,7 @@ impl Registry {
         let (entry, device) = self.enabled(identity)?;
         let (proof, expires) = match credential {
             Credential::Token(text) => {
-                by_token(&entry, &self.signers(&entry, device.as_ref()), text, now)?
+                self.by_token(&entry, &self.signers(&entry, device.as_ref()), text, now)?
             }
             Credential::Key(text) => by_key(&entry, text)?,
             Credential::Certificates(chain) => self.by_certificate(&entry, chain, now)?,
@@ -76,7 +76,7 @@ impl Registry {
             identity: identity.clone(),
             ..Entry::clone(&device_entry)
         };
-        by_token(&as_module, &[], token, now)?;
+        self.by_token(&as_module, &[], token, now)?;
         match self.ensure(identity, now) {
             Ok(_) => self.authenticate(identity, Credential::Token(token), now),
             Err(error) => {
@@ -141,6 +141,40 @@ impl Registry {
         }
     }
 
+    fn by_token(
+        &self,
+        entry: &Entry,
+        signers: &[Arc<Entry>],
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(Proof, Option<Timestamp>), Denied> {
+        let token = Token::parse(text)?;
+        if !token.is_for(&entry.identity) {
+            return Err(Denied::WrongAudience {
+                expected: match &entry.identity {
+                    Identity::Device(device) => format!("devices/{device}"),
+                    Identity::Module(device, module) => {
+                        format!("devices/{device}/modules/{module}")
+                    }
+                },
+                found: token.audience().chars().take(QUOTED).collect(),
+            });
+        }
+        let ends = token.expires().after(self.skew);
+        if now >= ends {
+            return Err(Denied::Expired {
+                at: token.expires(),
+            });
+        }
+        let mut candidates = keys(entry, signers).peekable();
+        if candidates.peek().is_none() {
+            return Err(TokenFault::NoKeys.into());
+        }
+        let signer = candidates.find(|key| token.is_signed_by(key));
+        let signer = signer.ok_or(TokenFault::Signature)?;
+        Ok((Proof::Key(signer.clone()), Some(ends)))
+    }
+
     fn by_certificate(
         &self,
         entry: &Entry,
@@ -182,37 +216,6 @@ fn keys<'a>(entry: &'a Entry, signers: &'a [Arc<Entry>]) -> impl Iterator<Item =
     entries
         .filter_map(|entry| entry.auth.keys())
         .flat_map(|keys| keys.iter())
-}
-
-fn by_token(
-    entry: &Entry,
-    signers: &[Arc<Entry>],
-    text: &str,
-    now: Timestamp,
-) -> Result<(Proof, Option<Timestamp>), Denied> {
-    let token = Token::parse(text)?;
-    if !token.is_for(&entry.identity) {
-        return Err(Denied::WrongAudience {
-            expected: match &entry.identity {
-                Identity::Device(device) => format!("devices/{device}"),
-                Identity::Module(device, module) => format!("devices/{device}/modules/{module}"),
-            },
-            found: token.audience().chars().take(QUOTED).collect(),
-        });
-    }
-    let ends = token.expires().after(CLOCK_SKEW);
-    if now >= ends {
-        return Err(Denied::Expired {
-            at: token.expires(),
-        });
-    }
-    let mut candidates = keys(entry, signers).peekable();
-    if candidates.peek().is_none() {
-        return Err(TokenFault::NoKeys.into());
-    }
-    let signer = candidates.find(|key| token.is_signed_by(key));
-    let signer = signer.ok_or(TokenFault::Signature)?;
-    Ok((Proof::Key(signer.clone()), Some(ends)))
 }
 
 /// A key itself as password. Only the identity's own: a device's key is not for its modules to hold.

@@ -326,6 +326,23 @@ fn a_token_ends_five_minutes_after_its_expiry() {
 }
 
 #[test]
+fn a_token_ends_with_its_expiry_where_clocks_do_not_differ() {
+    let registry = Registry::open_with(Arc::new(MemoryLog::default()), Duration::ZERO).unwrap();
+    let d = device("d");
+    registry.ensure(&d, NOW).unwrap();
+    let text = token(&registry, &d, &d, NOW);
+    let last = Timestamp(NOW.0 - 1);
+    let permit = registry
+        .authenticate(&d, Credential::Token(&text), last)
+        .unwrap();
+    assert_eq!(permit.expires, Some(NOW));
+    let ended = Err(Denied::Expired { at: NOW });
+    assert_eq!(registry.recheck(&permit, NOW), ended);
+    let again = registry.authenticate(&d, Credential::Token(&text), NOW);
+    assert_eq!(again.map(drop), ended);
+}
+
+#[test]
 fn a_plain_device_may_show_its_key() {
     let (_, registry) = registry();
     let d = device("d");

@@ -13,6 +13,8 @@ use super::{Value, Wrong, Wrongs};
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(600);
 /// The longest: clients refuse server certificates that live longer than some 800 days.
 pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(820 * 86_400);
+/// A clock that is a day off is not one that differs a little.
+pub(super) const MAX_SKEW: Duration = Duration::from_secs(86_400);
 /// Most entries of a list.
 const MOST_ENTRIES: usize = 1_000;
 
@@ -154,7 +156,8 @@ pub(super) fn span_text(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn span(value: &Value<'_>) -> Result<Duration, Wrongs> {
+/// A span of time, which may be none at all.
+fn any_span(value: &Value<'_>) -> Result<Duration, Wrongs> {
     let DeValue::String(text) = value.get_ref() else {
         let message = format!(
             "expected a span of time in quotes, as in \"30s\", found {}",
@@ -162,10 +165,13 @@ pub(super) fn span(value: &Value<'_>) -> Result<Duration, Wrongs> {
         );
         return wrong(value, message);
     };
-    match parse_duration(text) {
-        Err(error) => wrong(value, error.to_string()),
-        Ok(span) if span.is_zero() => wrong(value, "expected more than nothing"),
-        Ok(span) => Ok(span),
+    parse_duration(text).or_else(|error| wrong(value, error.to_string()))
+}
+
+pub(super) fn span(value: &Value<'_>) -> Result<Duration, Wrongs> {
+    match any_span(value)? {
+        Duration::ZERO => wrong(value, "expected more than nothing"),
+        span => Ok(span),
     }
 }
 
@@ -174,7 +180,7 @@ pub(super) fn span_of(
     most: Duration,
 ) -> impl Fn(&Value<'_>) -> Result<Duration, Wrongs> {
     move |value| {
-        let span = span(value)?;
+        let span = any_span(value)?;
         match (least..=most).contains(&span) {
             true => Ok(span),
             false => wrong(
