@@ -70,6 +70,7 @@ isolated! {
     fn a_node_module_outlives_a_crash_over_amqp() { crash("amqp"); }
     fn a_node_module_outlives_a_crash_over_amqp_in_a_websocket() { crash("amqp-ws"); }
     fn a_node_device_outlives_a_crash_over_amqp() { device_crash("amqp"); }
+    fn a_node_device_outlives_a_crash_over_amqp_in_a_websocket() { device_crash("amqp-ws"); }
 
     /// With a certificate it puts no token.
     fn node_devices_with_certificates_do_everything_over_amqp() {
