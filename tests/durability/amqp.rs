@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -46,6 +46,8 @@ struct Shared {
     ledger: Ledger,
     port: u16,
     trust: Arc<rustls::ClientConfig>,
+    /// Between one message of a sender and its next.
+    pause: Duration,
     acknowledged: AtomicU64,
     /// No new messages are sent.
     last: AtomicBool,
@@ -121,6 +123,9 @@ impl Sender {
                 let filler = usize::try_from(self.chance.below(BODY)).unwrap();
                 let body = format!("\"{}\"", "x".repeat(filler));
                 let message = message(&item, &body);
+                if !self.shared.pause.is_zero() {
+                    tokio::time::sleep(self.shared.pause).await;
+                }
                 self.shared.ledger.sent(&item)?;
                 self.flight.push_back((item, body));
                 outcomes.push_back(link.send_batchable(message).await?);
@@ -155,7 +160,7 @@ fn message(item: &Item, body: &str) -> Message<Data> {
 }
 
 /// What the parent printed, but for a last line that a kill cut short.
-fn printed(out: &str) -> Vec<Received> {
+pub fn printed(out: &str) -> Vec<Received> {
     let whole = out.rfind('\n').map_or("", |end| &out[..end]);
     let receipt = |line: &str| {
         let message: MessageInfo =
@@ -186,36 +191,27 @@ fn trust(daemon: &Daemon) -> Arc<rustls::ClientConfig> {
     Arc::new(config)
 }
 
-/// Devices that send to a gateway, which hands all on to its parent.
-struct Chain {
-    root: Parent,
-    middle: Parent,
+/// Senders to a gateway.
+pub struct Senders {
     shared: Arc<Shared>,
     /// By the number of the sender.
     threads: Vec<JoinHandle<()>>,
-    folder: PathBuf,
-    receipts: Receipts,
 }
 
-impl Chain {
-    fn start(chance: &mut Chance) -> Self {
-        let root = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
-        let middle = Parent::with(&format!("{}{SETTINGS}", root.adopt("child1")));
-        middle
-            .daemon
-            .apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
-        let senders: Vec<ConnectionString> = (0..SENDERS)
-            .map(|n| {
-                let add = format!("identity add s{n} --behind child1");
-                root.daemon.edge(&add).output("").code(0);
-                middle.told(&format!("s{n}")).parse().unwrap()
-            })
-            .collect();
-        let folder = middle.daemon.dir().to_owned();
+impl Senders {
+    /// One for each connection string.
+    pub fn start(
+        gateway: &Parent,
+        senders: Vec<ConnectionString>,
+        ledger: &Path,
+        pause: Duration,
+        chance: &mut Chance,
+    ) -> Self {
         let shared = Arc::new(Shared {
-            ledger: Ledger::create(&folder.join("ledger")).unwrap(),
-            port: middle.port(),
-            trust: trust(&middle.daemon),
+            ledger: Ledger::create(ledger).unwrap(),
+            port: gateway.port(),
+            trust: trust(&gateway.daemon),
+            pause,
             acknowledged: AtomicU64::new(0),
             last: AtomicBool::new(false),
         });
@@ -231,21 +227,78 @@ impl Chain {
         });
         Self {
             threads: threads.collect(),
-            receipts: Receipts::create(&folder.join("receipts")).unwrap(),
-            root,
-            middle,
             shared,
-            folder,
         }
     }
 
     /// Waits until so many more were accepted.
-    fn accepts(&self, more: u64) {
-        let wanted = self.shared.acknowledged.load(Ordering::Relaxed) + more;
+    #[track_caller]
+    pub fn more(&self, count: u64) {
+        let wanted = self.shared.acknowledged.load(Ordering::Relaxed) + count;
         let until = Instant::now() + PATIENCE;
         while self.shared.acknowledged.load(Ordering::Relaxed) < wanted {
             assert!(Instant::now() < until, "nothing is accepted");
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Says that whoever is let in ends once all of its messages are accepted.
+    pub fn last(&self) {
+        self.shared.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the end of all.
+    pub fn finish(&mut self) {
+        self.last();
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        // A failed test does not wait for them: they end with the process.
+        self.last();
+    }
+}
+
+/// Devices behind a gateway, which its parent has told it of.
+pub fn behind(root: &Parent, middle: &Parent) -> Vec<ConnectionString> {
+    let device = |n| {
+        let add = format!("identity add s{n} --behind child1");
+        root.daemon.edge(&add).output("").code(0);
+        middle.told(&format!("s{n}")).parse().unwrap()
+    };
+    (0..SENDERS).map(device).collect()
+}
+
+/// Devices that send to a gateway, which hands all on to its parent.
+struct Chain {
+    root: Parent,
+    middle: Parent,
+    senders: Senders,
+    folder: PathBuf,
+    receipts: Receipts,
+}
+
+impl Chain {
+    fn start(chance: &mut Chance) -> Self {
+        let root = Parent::with("upstream.messages = \"print\"\n[hub]\ntime-to-live = \"24h\"\n");
+        let middle = Parent::with(&format!("{}{SETTINGS}", root.adopt("child1")));
+        middle
+            .daemon
+            .apply(&Manifest::new().route("up", "FROM /messages/* INTO $upstream"));
+        let folder = middle.daemon.dir().to_owned();
+        let senders = behind(&root, &middle);
+        let ledger = folder.join("ledger");
+        let senders = Senders::start(&middle, senders, &ledger, Duration::ZERO, chance);
+        Self {
+            receipts: Receipts::create(&folder.join("receipts")).unwrap(),
+            root,
+            middle,
+            senders,
+            folder,
         }
     }
 
@@ -261,16 +314,9 @@ impl Chain {
         }
     }
 
-    /// Says that whoever is let in ends once all of its messages are accepted.
-    fn last(&self) {
-        self.shared.last.store(true, Ordering::Relaxed);
-    }
-
     /// Waits for all, and judges what came.
     fn end(mut self, interruptions: u64) -> String {
-        for thread in self.threads.drain(..) {
-            thread.join().unwrap();
-        }
+        self.senders.finish();
         self.middle.daemon.waits("$upstream", 0);
         self.root.daemon.waits("$upstream", 0);
         let out = self.root.daemon.stop().code(0).out;
@@ -294,7 +340,7 @@ fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed(
     let mut chance = Chance::new("amqp");
     let mut chain = Chain::start(&mut chance);
     for round in 0..ROUNDS {
-        chain.accepts(50 + chance.below(400));
+        chain.senders.more(50 + chance.below(400));
         chance.moment(Duration::from_millis(50));
         if round % 2 == 0 {
             chain.middle.daemon.kill();
@@ -304,7 +350,7 @@ fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed(
             chain.root.daemon.again();
         }
     }
-    chain.last();
+    chain.senders.last();
     eprintln!("AMQP, {ROUNDS} kills: {}", chain.end(ROUNDS));
 }
 
@@ -312,7 +358,7 @@ fn nothing_that_was_accepted_is_lost_on_its_way_to_the_parent_whoever_is_killed(
 fn who_is_kept_out_by_the_parent_or_goes_to_another_gateway_loses_nothing_and_holds_up_nobody() {
     let mut chance = Chance::new("amqp-out");
     let mut chain = Chain::start(&mut chance);
-    chain.accepts(200);
+    chain.senders.more(200);
     let change = |chain: &Chain, words: &str| {
         let change = chain.root.daemon.edge(&format!("identity {words}"));
         change.output("").code(0);
@@ -327,29 +373,29 @@ fn who_is_kept_out_by_the_parent_or_goes_to_another_gateway_loses_nothing_and_ho
     let middle = &chain.middle.daemon;
     middle.eventually("it is kept out", |m| status(m, "s0") == Some(false));
     // The others go on, on the connection that there is.
-    chain.accepts(1_000);
+    chain.senders.more(1_000);
     change(&chain, "enable s0");
     middle.eventually("it is let in", |m| status(m, "s0") == Some(true));
-    chain.accepts(1_000);
+    chain.senders.more(1_000);
     let device = middle.call("GET", "/v1/device", "").1;
     let device: serde_json::Value = serde_json::from_str(&device).unwrap();
     assert_eq!(device["upstream"]["connections"], 1, "{device}");
     // One is moved while its messages wait at its old gateway, which has its key no more when it is connected.
     chain.kill_root();
-    chain.accepts(400);
+    chain.senders.more(400);
     chain.middle.daemon.kill();
     chain.root.daemon.again();
     change(&chain, "move s1 --nowhere");
     chain.middle.daemon.again();
     let middle = &chain.middle.daemon;
     middle.eventually("it is gone", |m| status(m, "s1").is_none());
-    chain.last();
-    let moved = chain.threads.remove(1);
-    for thread in chain.threads.drain(..) {
+    chain.senders.last();
+    let moved = chain.senders.threads.remove(1);
+    for thread in chain.senders.threads.drain(..) {
         thread.join().unwrap();
     }
     middle.waits("$upstream", 0);
     change(&chain, "move s1 --behind child1");
-    chain.threads.push(moved);
+    chain.senders.threads.push(moved);
     eprintln!("AMQP, kept out and moved: {}", chain.end(4));
 }

@@ -25,7 +25,9 @@ use edge_mqtt::packet::{Connect, Packet, PacketId, Publish, QoS, Version};
 use serde_json::Value;
 
 use super::chance::Chance;
-use crate::support::ledger::{Item, Ledger, Order, Receipts, Repeats, Rules, Steps, judge};
+use crate::support::ledger::{
+    Item, Ledger, Order, Receipts, Received, Repeats, Rules, Steps, judge,
+};
 use crate::support::{Daemon, PATIENCE};
 
 const SENDERS: u64 = 4;
@@ -51,6 +53,10 @@ fn rounds() -> u64 {
 struct Shared {
     address: SocketAddr,
     ledger: Ledger,
+    /// Passwords of the senders, by their number; none: they are nobody.
+    passwords: Vec<String>,
+    /// Between one message of a sender and its next.
+    pause: Duration,
     acknowledged: AtomicU64,
     /// No new messages are sent.
     last: AtomicBool,
@@ -74,7 +80,12 @@ struct Wire {
 
 impl Wire {
     /// Connects to a session that is kept, and says whether it was there.
-    fn open(address: SocketAddr, version: Version, name: &str) -> io::Result<(Self, bool)> {
+    fn open(
+        address: SocketAddr,
+        version: Version,
+        name: &str,
+        password: Option<&String>,
+    ) -> io::Result<(Self, bool)> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
@@ -86,6 +97,8 @@ impl Wire {
         let hello = Connect {
             clean_start: false,
             session_expiry: 3_600,
+            user_name: password.map(|_| name.into()),
+            password: password.map(|password| password.as_bytes().to_vec().into()),
             ..client::connect(version, name)
         };
         wire.send(&Packet::Connect(Box::new(hello)))?;
@@ -142,10 +155,11 @@ fn connected(
     shared: &Shared,
     number: u64,
     name: &str,
+    password: Option<&String>,
     mut run: impl FnMut(Wire, bool) -> io::Result<()>,
 ) {
     while !shared.stop.load(Ordering::Relaxed) {
-        let connection = Wire::open(shared.address, version(number), name);
+        let connection = Wire::open(shared.address, version(number), name, password);
         let ended = connection.and_then(|(wire, present)| run(wire, present));
         match ended {
             Ok(()) => return,
@@ -177,6 +191,7 @@ fn sender(shared: &Shared, number: u64, mut chance: Chance) {
                 let filler = usize::try_from(chance.below(BODY)).expect("small");
                 let body = format!("{name} {} {}", item.seq, "x".repeat(filler));
                 let publish = client::publish(TOPICS[topic], Some(id), body);
+                std::thread::sleep(shared.pause);
                 shared.ledger.sent(&item)?;
                 flight.push_back((id, publish.clone(), item));
                 wire.send(&Packet::Publish(publish))?;
@@ -205,7 +220,10 @@ fn sender(shared: &Shared, number: u64, mut chance: Chance) {
             }
         }
     };
-    connected(shared, number, &name, &mut connection);
+    let password = shared
+        .passwords
+        .get(usize::try_from(number).expect("small"));
+    connected(shared, number, &name, password, &mut connection);
 }
 
 /// What a receiver knows.
@@ -298,7 +316,7 @@ fn receiver(shared: &Shared, number: usize, receipts: &Path) -> (usize, usize) {
         Ok(())
     };
     let number = u64::try_from(number).expect("small");
-    connected(shared, number, &name, &mut connection);
+    connected(shared, number, &name, None, &mut connection);
     (receiver.seen.len(), receiver.most)
 }
 
@@ -330,6 +348,8 @@ fn nothing_published_is_lost_or_out_of_order_across_kills_and_repeats_are_flagge
     let shared = Arc::new(Shared {
         address,
         ledger: Ledger::create(&ledger).unwrap(),
+        passwords: Vec::new(),
+        pause: Duration::ZERO,
         acknowledged: AtomicU64::new(0),
         last: AtomicBool::new(false),
         stop: AtomicBool::new(false),
@@ -391,6 +411,87 @@ fn nothing_published_is_lost_or_out_of_order_across_kills_and_repeats_are_flagge
             judge(&entries, &Receipts::read(path).unwrap(), rules).expect("what was sent");
         eprintln!("mqtt, {rounds} kills: {verdict}; {most} repeats at most after one");
     }
+}
+
+/// Senders to a gateway, which have identities there.
+pub struct Senders {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Senders {
+    /// One for each password; they are called `s0`, `s1` and so on.
+    pub fn start(
+        address: SocketAddr,
+        passwords: Vec<String>,
+        ledger: &Path,
+        pause: Duration,
+        chance: &mut Chance,
+    ) -> Self {
+        let count = passwords.len() as u64;
+        let shared = Arc::new(Shared {
+            address,
+            ledger: Ledger::create(ledger).unwrap(),
+            passwords,
+            pause,
+            acknowledged: AtomicU64::new(0),
+            last: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            faults: Mutex::default(),
+        });
+        let threads = (0..count).map(|number| {
+            let (shared, chance) = (shared.clone(), chance.child());
+            std::thread::spawn(move || sender(&shared, number, chance))
+        });
+        Self {
+            threads: threads.collect(),
+            shared,
+        }
+    }
+
+    /// Waits until so many more were acknowledged.
+    #[track_caller]
+    pub fn more(&self, count: u64) {
+        let acknowledged = &self.shared.acknowledged;
+        let wanted = acknowledged.load(Ordering::Relaxed) + count;
+        wait(&self.shared, "more are acknowledged", || {
+            acknowledged.load(Ordering::Relaxed) >= wanted
+        });
+    }
+
+    /// Waits until all that they sent is acknowledged.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.shared.last.store(true, Ordering::Relaxed);
+        wait(&self.shared, "the senders end", || {
+            self.threads.iter().all(JoinHandle::is_finished)
+        });
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        assert_eq!(*self.shared.faults.lock().unwrap(), Vec::<String>::new());
+    }
+}
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a parent printed of all that they sent, but for a last line that a kill cut short.
+pub fn printed(out: &str) -> Vec<Received> {
+    let whole = out.rfind('\n').map_or("", |end| &out[..end]);
+    let receipt = |line: &str| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        let body = message["body"].as_str().unwrap_or_else(|| panic!("{line}"));
+        let mut words = body.split(' ');
+        let (sender, seq) = (words.next().unwrap(), words.next().unwrap());
+        assert_eq!(message["device"], sender, "{line}");
+        let topic = format!("load/{}", message["properties"]["x"].as_str().unwrap());
+        Item::new(sender, &topic, seq.parse().unwrap()).into()
+    };
+    whole.lines().map(receipt).collect()
 }
 
 /// How much waits in the queue of each session that is subscribed to something.

@@ -15,14 +15,19 @@ pub struct Parent {
 impl Parent {
     /// Hands all messages on, to its own parent or to whoever stands there: it has no deployment.
     pub fn with(settings: &str) -> Self {
+        Self::at("127.0.0.1", settings)
+    }
+
+    /// The same at another address of this machine.
+    pub fn at(address: &str, settings: &str) -> Self {
         // Free a moment ago; nobody else asks for this one.
-        let free = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let free = [0; 2].map(|_| TcpListener::bind((address, 0)).unwrap());
         let [port, https] = free
             .each_ref()
             .map(|taken| taken.local_addr().unwrap().port());
         drop(free);
         let daemon = Daemon::with(&format!(
-            "amqp.listen = \"127.0.0.1:{port}\"\nhttps.listen = \"127.0.0.1:{https}\"\n{settings}"
+            "amqp.listen = \"{address}:{port}\"\nhttps.listen = \"{address}:{https}\"\n{settings}"
         ));
         Self {
             daemon,
