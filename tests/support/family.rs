@@ -41,10 +41,16 @@ impl Parent {
         self.adopt_at(name, self.port)
     }
 
-    /// The same for a child that comes through a WebSocket and a proxy.
-    pub fn adopt_through(&self, name: &str, proxy: &str) -> String {
+    /// The same for a child that comes through a WebSocket.
+    pub fn adopt_in_websocket(&self, name: &str) -> String {
         let settings = self.adopt_at(name, self.https);
-        format!("{settings}upstream.transport = \"websocket\"\nupstream.proxy = \"{proxy}\"\n")
+        format!("{settings}upstream.transport = \"websocket\"\n")
+    }
+
+    /// The same for one that comes through a WebSocket and a proxy.
+    pub fn adopt_through(&self, name: &str, proxy: &str) -> String {
+        let settings = self.adopt_in_websocket(name);
+        format!("{settings}upstream.proxy = \"{proxy}\"\n")
     }
 
     /// The same for a child that reaches it at another port: through something on the way.

@@ -257,12 +257,8 @@ fn an_identity_that_the_parent_kept_out_comes_back_without_a_new_connection() {
     child.eventually("it came down", |child| desired(child, "child1")["n"] == 1);
     let edge = |words: &str| parent.daemon.edge(words).output("").code(0);
     edge("identity disable child1");
-    let upstream = |child: &Daemon| -> Value {
-        let device = child.call("GET", "/v1/device", "").1;
-        serde_json::from_str::<Value>(&device).unwrap()["upstream"].clone()
-    };
     child.eventually("it is told why", |child| {
-        upstream(child)["refused"]["child1"].is_string()
+        link(child)["refused"]["child1"].is_string()
     });
     let check = edge_check(&child).code(1).out;
     assert!(check.contains("does not let child1 in: "), "{check}");
@@ -272,9 +268,9 @@ fn an_identity_that_the_parent_kept_out_comes_back_without_a_new_connection() {
         desired(child, "child1")["n"] == 2
     });
     child.eventually("nobody is refused any more", |child| {
-        upstream(child)["refused"] == json!({})
+        link(child)["refused"] == json!({})
     });
-    let upstream = upstream(&child);
+    let upstream = link(&child);
     assert_eq!(upstream["connections"], 1, "{upstream}");
     let days = upstream["days"].as_object().unwrap();
     let bytes: u64 = days.values().map(|day| day["down"].as_u64().unwrap()).sum();
@@ -473,12 +469,15 @@ fn proxy() -> (u16, Arc<AtomicUsize>) {
     (port, connected)
 }
 
-#[test]
-fn a_parent_is_reached_through_a_proxy_and_a_websocket() {
-    let mut parent = Parent::with("upstream.messages = \"print\"\n");
-    let (port, connected) = proxy();
-    let settings = parent.adopt_through("child1", &format!("http://user:secret@127.0.0.1:{port}"));
-    let child = Daemon::with(&settings);
+/// How a child's link to its parent stands.
+fn link(child: &Daemon) -> Value {
+    let device = child.call("GET", "/v1/device", "").1;
+    serde_json::from_str::<Value>(&device).unwrap()["upstream"].clone()
+}
+
+/// A child's messages come to its parent, in order, on one connection.
+fn messages_flow(parent: &mut Parent, settings: &str) -> Daemon {
+    let child = Daemon::with(settings);
     for n in 0..5 {
         child.send("$upstream", &n.to_string());
     }
@@ -486,9 +485,38 @@ fn a_parent_is_reached_through_a_proxy_and_a_websocket() {
         let line: Value = serde_json::from_str(&parent.daemon.running().line()).unwrap();
         assert_eq!(line["body"], n, "{line}");
     }
+    let link = link(&child);
+    assert_eq!(link["connected"], true, "{link}");
+    assert_eq!(link["connections"], 1, "{link}");
+    child
+}
+
+const PRINT: &str = "upstream.messages = \"print\"\n";
+
+#[test]
+fn a_parent_is_reached_in_a_websocket() {
+    let mut parent = Parent::with(PRINT);
+    let settings = parent.adopt_in_websocket("child1");
+    messages_flow(&mut parent, &settings);
+}
+
+#[test]
+fn a_parent_is_reached_in_tls_through_a_proxy() {
+    let mut parent = Parent::with(PRINT);
+    let (port, connected) = proxy();
+    let settings = parent.adopt("child1");
+    let proxy = format!("upstream.proxy = \"http://user:secret@127.0.0.1:{port}\"\n");
+    messages_flow(&mut parent, &format!("{settings}{proxy}"));
     assert_eq!(connected.load(Ordering::SeqCst), 1);
-    let device: Value = serde_json::from_str(&child.call("GET", "/v1/device", "").1).unwrap();
-    assert_eq!(device["upstream"]["connected"], true, "{device}");
+}
+
+#[test]
+fn a_parent_is_reached_through_a_proxy_and_a_websocket() {
+    let mut parent = Parent::with(PRINT);
+    let (port, connected) = proxy();
+    let settings = parent.adopt_through("child1", &format!("http://user:secret@127.0.0.1:{port}"));
+    let child = messages_flow(&mut parent, &settings);
+    assert_eq!(connected.load(Ordering::SeqCst), 1);
     child.eventually("all are accepted", |child| {
         child.metrics().contains("edge_upstream_messages_total{") && child.depth("$upstream") == 0
     });
@@ -513,16 +541,130 @@ fn a_parent_without_room_is_waited_for() {
     let parent = Parent::with("store.limit = \"1MiB\"\n");
     let child = Daemon::with(&parent.adopt("child1"));
     let body = format!("\"{}\"", "x".repeat(60_000));
-    let count = 40;
+    let count = 40u64;
     for _ in 0..count {
         child.send("$upstream", &body);
     }
     // Twice as long as a parent may owe an answer.
     std::thread::sleep(std::time::Duration::from_secs(9));
-    let device: Value = serde_json::from_str(&child.call("GET", "/v1/device", "").1).unwrap();
-    assert_eq!(device["upstream"]["connected"], true, "{device}");
-    assert_eq!(device["upstream"]["connections"], 1, "{device}");
-    assert!(child.depth("$upstream") > 0, "the parent took all of it");
+    let link = link(&child);
+    assert_eq!(link["connected"], true, "{link}");
+    assert_eq!(link["connections"], 1, "{link}");
+    // All that it has not taken was sent to it, and waits here all the same.
+    let waiting = count - link["accepted"].as_u64().unwrap();
+    assert!(waiting > 0, "the parent took all of it: {link}");
+    assert_eq!(link["waiting"], waiting, "{link}");
+    assert_eq!(link["under_way"], waiting, "{link}");
+    let metrics = child.metrics();
+    for name in ["edge_upstream_waiting{", "edge_upstream_under_way{"] {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {metrics}"));
+        assert!(line.ends_with(&format!(" {waiting}")), "{line}");
+    }
+}
+
+#[test]
+fn without_a_parent_all_messages_wait_and_none_is_under_way() {
+    let (mut parent, child) = family();
+    child.eventually("it is connected", |child| link(child)["connected"] == true);
+    parent.daemon.kill();
+    for n in 0..5 {
+        child.send("$upstream", &n.to_string());
+    }
+    child.eventually("it is without a parent", |child| {
+        link(child)["connected"] == false
+    });
+    let link = link(&child);
+    assert_eq!(link["waiting"], 5, "{link}");
+    assert_eq!(link["under_way"], 0, "{link}");
+}
+
+#[test]
+fn bytes_that_go_up_are_counted_by_day_and_over_restarts() {
+    const BODY: u64 = 100_000;
+    let (_parent, mut child) = family();
+    let up = |child: &Daemon| -> u64 {
+        let link = link(child);
+        let days = link["days"].as_object().unwrap();
+        // Two, if midnight was in between.
+        days.values().map(|day| day["up"].as_u64().unwrap()).sum()
+    };
+    let body = format!("\"{}\"", "x".repeat(usize::try_from(BODY).unwrap()));
+    child.send("$upstream", &body);
+    child.waits("$upstream", 0);
+    let once = up(&child);
+    // The message, and no more than some words beside it.
+    assert!((BODY..BODY * 3 / 2).contains(&once), "{once}");
+    child.stop().code(0);
+    child.again();
+    child.send("$upstream", &body);
+    child.waits("$upstream", 0);
+    let twice = up(&child);
+    assert!((once + BODY..BODY * 3).contains(&twice), "{twice}");
+}
+
+#[test]
+fn what_is_reported_while_the_link_is_cut_comes_up_as_one_state() {
+    let (mut parent, child) = family();
+    let manifest = Manifest::new().module("m", "device_twin", json!({}));
+    child.apply(&manifest);
+    let want = |interval: &str| {
+        let set = format!("twin set m {{\"interval\":{interval}}}");
+        child.edge(&set).output("").code(0);
+    };
+    let says = |daemon: &Daemon, target: &str, refused: &str| {
+        let reported = reported(daemon, target);
+        reported["interval"] == 7
+            && reported["intervalRefused"]
+                .as_str()
+                .is_some_and(|why| why.contains(refused))
+    };
+    let version = |parent: &Daemon| {
+        let twin = parent.json("twin get child1/m");
+        twin["reported"]["version"].as_u64().unwrap()
+    };
+    want("3");
+    parent.daemon.eventually("it is reported", |parent| {
+        reported(parent, "child1/m")["interval"] == 3
+    });
+    let before = version(&parent.daemon);
+    parent.daemon.stop().code(0);
+    want("7");
+    child.eventually("it says the one thing", |child| {
+        reported(child, "m")["interval"] == 7
+    });
+    want("\"often\"");
+    child.eventually("it says the other, too", |child| says(child, "m", "often"));
+    parent.daemon.again();
+    parent
+        .daemon
+        .eventually("both are there", |parent| says(parent, "child1/m", "often"));
+    assert_eq!(version(&parent.daemon), before + 1);
+}
+
+#[test]
+fn deployments_of_a_parent_are_left_where_they_are_to_be_ignored() {
+    let parent = Parent::with("");
+    let settings = parent.adopt("child1");
+    let mut child = Daemon::with(&format!("{settings}upstream.deployments = \"ignore\"\n"));
+    let counter = |name: &str| {
+        let grants = json!({"grants": {"state": true}});
+        Manifest::new().module(name, "counter", grants)
+    };
+    child.apply(&counter("own"));
+    let path = deploy_here(&child, &counter("theirs"), "theirs");
+    let apply = parent.daemon.edge("apply --device child1").arg(&path);
+    apply.output("").code(0);
+    child.running().says("a deployment of the parent's is left");
+    // What else the parent wants is taken all the same.
+    parent
+        .daemon
+        .edge(r#"twin set child1 {"x":1}"#)
+        .output("")
+        .code(0);
+    child.eventually("it came down", |child| desired(child, "child1")["x"] == 1);
+    assert_eq!(child.module("own")["status"], "running");
+    assert!(child.module("theirs").is_null());
 }
 
 #[test]
@@ -534,9 +676,8 @@ fn a_message_that_the_parent_has_no_room_for_in_any_case_holds_up_nobody() {
         child.send("$upstream", body);
     }
     child.eventually("all are settled", |child| {
-        let device = child.call("GET", "/v1/device", "").1;
-        let upstream = serde_json::from_str::<Value>(&device).unwrap()["upstream"].clone();
-        [&upstream["accepted"], &upstream["rejected"]] == [2, 1]
+        let link = link(child);
+        [&link["accepted"], &link["rejected"]] == [2, 1]
     });
     child.waits("$upstream", 0);
     parent.daemon.waits("$upstream", 2);
