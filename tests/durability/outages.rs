@@ -55,21 +55,21 @@ fn cuts(by: By) {
 
 /// So long offline, so long online, so many times, while senders go on: the seed system's schedules with minutes as
 /// seconds, and a fifth of that where there is no time for it.
-fn schedule(by: By, offline: u64, online: u64, times: u64) {
+fn schedule(by: By, offline: u32, online: u32, times: u32) {
     let line = Line::new("schedule", by);
     let unit = Duration::from_millis(if is_long() { 1_000 } else { 200 });
     line.more(100);
     for _ in 0..times {
         line.cut();
         let (end, before) = (
-            Instant::now() + unit * offline as u32,
+            Instant::now() + unit * offline,
             accepted(&line.child.daemon),
         );
-        line.more(20 * offline);
+        line.more(20 * u64::from(offline));
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
         let after = accepted(&line.child.daemon);
         line.mend();
-        std::thread::sleep(unit * online as u32);
+        std::thread::sleep(unit * online);
         // What had been said before the cut may be heard after it.
         assert!(
             after - before <= 400,
