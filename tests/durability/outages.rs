@@ -170,8 +170,91 @@ fn far_away(loss: u32, lossy: Duration) {
     comes(&mut parent, 200);
 }
 
+/// How soon after the link's return messages are to flow again, and a second for a machine that builds meanwhile.
+const SOON: Duration = Duration::from_secs(2 + 1);
+
+/// How a link is cut.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// Packets do not arrive, and nobody says so.
+    Silent,
+    /// There is no way: each try to connect fails at once.
+    Down,
+}
+
+/// A child that is connected, and whose link is cut for so many seconds each time. Says how long after each return it
+/// took until something held.
+fn returns(
+    how: Cut,
+    cuts: &[u64],
+    meanwhile: impl Fn(&Parent, &Daemon, u64),
+    holds: impl Fn(&Daemon, u64) -> bool,
+) -> Vec<(u64, Duration)> {
+    let parent = Parent::with("");
+    let child = Daemon::with(&parent.adopt("child1"));
+    let took = cuts.iter().map(|cut| {
+        child.send("$upstream", "\"before\"");
+        child.waits("$upstream", 0);
+        // What waits for no answer of the parent's is settled.
+        std::thread::sleep(Duration::from_secs(1));
+        match how {
+            Cut::Silent => lose(parent.port(), "1"),
+            Cut::Down => sh("ip link set lo down"),
+        }
+        let end = Instant::now() + Duration::from_secs(*cut);
+        meanwhile(&parent, &child, *cut);
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        sh("iptables -F INPUT; ip link set lo up");
+        let back = Instant::now();
+        child.eventually("the link works again", |child| holds(child, *cut));
+        let took = back.elapsed();
+        eprintln!("{how:?}, cut for {cut} s, works again after {took:?}");
+        (*cut, took)
+    });
+    took.collect()
+}
+
+#[track_caller]
+fn are_soon(returns: &[(u64, Duration)]) {
+    assert!(returns.iter().all(|(_, took)| *took < SOON), "{returns:?}");
+}
+
+fn what_goes_up(how: Cut) -> Vec<(u64, Duration)> {
+    let sends = |_: &Parent, child: &Daemon, _: u64| drop(child.send("$upstream", "\"meanwhile\""));
+    returns(how, &[6, 10, 20], sends, |child, _| {
+        child.depth("$upstream") == 0
+    })
+}
+
+/// It owes nobody anything, so that it does not notice by itself that the link is gone.
+fn what_is_wanted(how: Cut) -> Vec<(u64, Duration)> {
+    let wants = |parent: &Parent, _: &Daemon, cut: u64| {
+        let set = format!("twin set child1 {{\"cut\":{cut}}}");
+        parent.daemon.edge(&set).output("").code(0);
+    };
+    returns(how, &[6, 20], wants, |child, cut| {
+        child.json("twin get child1")["desired"]["properties"]["cut"] == cut
+    })
+}
+
 isolated! {
     fn nothing_is_lost_when_the_link_is_cut_and_comes_back() { cuts(By::Socket); }
+
+    fn what_goes_up_flows_within_two_seconds_of_a_silent_links_return() {
+        are_soon(&what_goes_up(Cut::Silent));
+    }
+
+    fn what_goes_up_flows_within_two_seconds_of_the_return_of_a_link_that_was_down() {
+        are_soon(&what_goes_up(Cut::Down));
+    }
+
+    fn an_idle_child_gets_what_was_wanted_within_two_seconds_of_a_silent_links_return() {
+        are_soon(&what_is_wanted(Cut::Silent));
+    }
+
+    fn an_idle_child_gets_what_was_wanted_within_two_seconds_of_the_return_of_a_link_that_was_down() {
+        are_soon(&what_is_wanted(Cut::Down));
+    }
 
     fn nothing_is_lost_on_a_schedule_of_10_and_10() { schedule(By::Mqtt, 10, 10, 3); }
     fn nothing_is_lost_on_a_schedule_of_15_and_15() { schedule(By::Amqp, 15, 15, 3); }
