@@ -885,3 +885,36 @@ async fn the_end_of_the_hub_closes_connections_with_a_word() {
     // Nothing of it is left in the tables of twins.
     assert_eq!(world.hub.log().get(Table::Twins, b"desired\0d/m"), None);
 }
+
+#[tokio::test]
+async fn a_session_has_as_many_links_as_it_may() {
+    let limits = Limits {
+        links: 4,
+        ..Limits::default()
+    };
+    let world = World::with(limits, ByteSize(1 << 20));
+    let mut client = world.connect(&module()).await;
+    // Two of them are those of the token.
+    let mut senders = Vec::new();
+    for _ in 0..2 {
+        senders.push(client.sender(EVENTS).await.unwrap());
+    }
+    let refused = match client.sender(EVENTS).await {
+        // Attached and then detached with the reason.
+        Ok(mut sender) => format!("{:?}", timeout(SOON, sender.on_detach()).await),
+        Err(error) => error,
+    };
+    assert!(refused.contains("too many links"), "{refused}");
+    for sender in &mut senders {
+        let outcome = send(sender, to("up", "1")).await;
+        assert!(matches!(outcome, Outcome::Accepted(_)));
+    }
+    // One that ends makes room.
+    let ends = senders.pop().unwrap().close();
+    timeout(SOON, ends).await.unwrap().unwrap();
+    let mut third = client.sender(EVENTS).await.unwrap();
+    assert!(matches!(
+        send(&mut third, to("up", "2")).await,
+        Outcome::Accepted(_)
+    ));
+}

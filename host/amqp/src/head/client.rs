@@ -41,7 +41,11 @@ pub(super) struct Attached {
     pub(super) work: Work,
     /// Tells links of the same purpose apart.
     pub(super) correlation: Option<String>,
+    pub(super) counted: Counted,
 }
+
+/// Held by each link of a session, which counts them by it.
+pub(super) type Counted = Arc<()>;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +125,19 @@ pub(super) async fn begin(shared: Arc<Shared>, permit: Permit) -> Result<Client,
     Ok(Client { links, permit })
 }
 
+struct Link {
+    work: Work,
+    end: watch::Sender<Option<Refusal>>,
+    _counted: Counted,
+}
+
 struct Running {
     common: Arc<Common>,
     permits: watch::Receiver<Permit>,
     handle: Arc<Handle>,
     tasks: JoinSet<()>,
     /// The links that are served, and how they are told to end.
-    links: Vec<(Work, Option<String>, watch::Sender<Option<Refusal>>)>,
+    links: Vec<Link>,
 }
 
 impl Running {
@@ -164,7 +174,7 @@ impl Running {
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(client = %identity, %error, "a link panicked");
                     }
-                    self.links.retain(|(_, _, end)| !end.is_closed());
+                    self.links.retain(|link| !link.end.is_closed());
                 }
             }
         };
@@ -175,7 +185,7 @@ impl Running {
             None => tracing::info!(client = %identity, "AMQP client gone"),
         }
         if let Some(refusal) = refusal {
-            for (_, _, end) in &self.links {
+            for Link { end, .. } in &self.links {
                 end.send_replace(Some(refusal.clone()));
             }
             let ended = async { while self.tasks.join_next().await.is_some() {} };
@@ -204,10 +214,10 @@ impl Running {
 
     fn begin(&mut self, attached: Attached) {
         let (end, ending) = watch::channel(None);
-        let (common, correlation) = (self.common.clone(), attached.correlation.clone());
+        let (common, correlation) = (self.common.clone(), attached.correlation);
         if attached.work == Work::Deliveries {
             // The newest reads; what the one before it has not settled comes again.
-            for (work, _, end) in &self.links {
+            for Link { work, end, .. } in &self.links {
                 if *work == Work::Deliveries {
                     let why = "another link of it was attached";
                     end.send_replace(Some(Refusal::taken_over(why)));
@@ -223,11 +233,11 @@ impl Running {
                 self.tasks.spawn(deliveries::serve(common, link, ending));
             }
             (LinkEndpoint::Receiver(link), Work::TwinRequests) => {
-                let serving = twin::requests(common, link, correlation.clone(), ending);
+                let serving = twin::requests(common, link, correlation, ending);
                 self.tasks.spawn(serving);
             }
             (LinkEndpoint::Sender(link), Work::TwinAnswers) => {
-                let serving = twin::answers(common, link, correlation.clone(), ending);
+                let serving = twin::answers(common, link, correlation, ending);
                 self.tasks.spawn(serving);
             }
             (LinkEndpoint::Sender(link), Work::MethodCalls) => {
@@ -238,7 +248,7 @@ impl Running {
             }
             (LinkEndpoint::Sender(link), Work::Scope) => {
                 self.tasks
-                    .spawn(scope::serve(common, link, correlation.clone(), ending));
+                    .spawn(scope::serve(common, link, correlation, ending));
             }
             // A link is attached in the role that its work was found by.
             (endpoint, _) => {
@@ -246,7 +256,11 @@ impl Running {
                 self.tasks.spawn(refuse(endpoint, refusal));
             }
         }
-        self.links.push((work, correlation, end));
+        self.links.push(Link {
+            work,
+            end,
+            _counted: attached.counted,
+        });
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
 use super::cbs::Cbs;
-use super::client::{self, Attached, Client, Work};
+use super::client::{self, Attached, Client, Counted, Work};
 use super::condition::Refusal;
 use super::sasl::Sasl;
 use crate::Address;
@@ -207,11 +207,13 @@ impl Connection {
             .max_message_size(self.message_limit())
             .build();
         let mut tasks = JoinSet::new();
+        let counted = Counted::default();
         loop {
             tokio::select! {
                 attach = session.next_incoming_attach() => {
                     let Some(attach) = attach else { break };
-                    self.attach(attach, &acceptor, &mut session, &mut tasks).await;
+                    self.attach(attach, &acceptor, &mut session, &mut tasks, &counted)
+                        .await;
                 }
                 Some(ended) = tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -235,11 +237,19 @@ impl Connection {
         acceptor: &Acceptor,
         session: &mut ListenerSessionHandle,
         tasks: &mut JoinSet<()>,
+        counted: &Counted,
     ) {
         let name = attach.name.clone();
         let role = attach.role.clone();
         let correlation = correlation(attach.properties.as_ref());
-        let meant = self.meant(&attach).await;
+        // The library announces the limit (handle-max) and looks at it on neither side.
+        let links = usize::try_from(self.shared.limits.links).unwrap_or(usize::MAX);
+        // Those of tokens, and those of clients.
+        let attached = tasks.len() + Arc::strong_count(counted) - 1;
+        let meant = match attached < links {
+            true => self.meant(&attach).await,
+            false => Err(Refusal::too_many("too many links in the session")),
+        };
         if let Err(refusal) = &meant {
             self.shared.count_refused("link");
             tracing::warn!(peer = %self.peer.address, link = %name, why = %refusal, "AMQP link refused");
@@ -276,6 +286,7 @@ impl Connection {
                     endpoint,
                     work,
                     correlation,
+                    counted: counted.clone(),
                 });
                 let client = self.lock().get(&identity).cloned();
                 let served = match client {
