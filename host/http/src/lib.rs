@@ -35,6 +35,6 @@ mod workload;
 pub use gateway::{Gateway, GatewayConfig};
 pub use listener::{ListenError, Listener, ListenerConfig};
 pub use stream::{BoxedStream, ByteStream, Serving, StreamHead};
-pub use tcp::ask_again_soon;
+pub use tcp::{ask_again_soon, round_trip};
 pub use websocket::{WebSocketBytes, websocket_client};
 pub use workload::{WorkloadConfig, WorkloadListenError, WorkloadServer, WorkloadSocket};

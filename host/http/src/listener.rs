@@ -310,10 +310,8 @@ async fn handshake(
     stream.peek(&mut [0]).await?;
     let permit = shared.handshakes.acquire().await;
     let _permit = permit.map_err(io::Error::other)?;
-    let begin = Instant::now();
     let stream = tls.accept(Prompt::new(stream)).await?;
-    // The peer answers at least once in it.
-    if let Err(error) = ask_again_soon(stream.get_ref().0.tcp().as_fd(), begin.elapsed()) {
+    if let Err(error) = ask_again_soon(stream.get_ref().0.tcp().as_fd()) {
         debug!(%error, "TCP_RTO_MAX_MS");
     }
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -110,6 +110,9 @@ pub enum DialError {
     /// It does not speak AMQP in a WebSocket.
     #[error("WebSocket: {0}")]
     WebSocket(io::Error),
+    /// It connects, and the connection ends before it is open: it stops, starts, or the link is cut.
+    #[error("{0}")]
+    Cut(String),
     /// It connects, and says nothing.
     #[error("it says nothing")]
     Silent,
@@ -121,7 +124,7 @@ pub enum DialError {
 /// How the parent, or the proxy before it, was reached.
 #[derive(Debug)]
 pub(crate) struct Reached {
-    /// What a round trip takes, or more: how long TCP needed.
+    /// What a round trip takes, as TCP has seen it.
     pub(crate) trip: Duration,
     /// By the first try.
     pub(crate) at_once: bool,
@@ -131,7 +134,7 @@ impl DialError {
     /// Whether it may be gone with the next try, with nobody doing anything about it.
     pub fn passes(&self) -> bool {
         match self {
-            Self::Name(_) | Self::Unreachable(_) | Self::Silent => true,
+            Self::Name(_) | Self::Unreachable(_) | Self::Cut(_) | Self::Silent => true,
             // One that is about to stop, or just starts, may cut it anywhere.
             Self::Tls(error) | Self::WebSocket(error) => matches!(
                 error.kind(),
@@ -241,7 +244,7 @@ impl Dialer {
         let (mut stream, reached) = self.tcp().await?;
         // What it holds back to send it with more would wait for an answer.
         stream.set_nodelay(true).map_err(DialError::Unreachable)?;
-        if let Err(error) = edge_http::ask_again_soon(stream.as_fd(), reached.trip) {
+        if let Err(error) = edge_http::ask_again_soon(stream.as_fd()) {
             tracing::debug!(%error, "TCP_RTO_MAX_MS");
         }
         let securing = async {
@@ -300,10 +303,10 @@ impl Dialer {
         let found: Vec<SocketAddr> = found.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
         for address in found {
-            let begin = Instant::now();
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    let trip = begin.elapsed();
+                    let trip =
+                        edge_http::round_trip(stream.as_fd()).map_err(DialError::Unreachable)?;
                     return Ok((stream, Reached { trip, at_once }));
                 }
                 Err(error) => last = error,

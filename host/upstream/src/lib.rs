@@ -226,11 +226,12 @@ impl Upstream {
 
     async fn keep(self: &Arc<Self>) -> std::convert::Infallible {
         let mut failures = 0u32;
+        let mut refusals = 0u32;
         let mut patience = pump::Patience::default();
         loop {
             let (why, refused, passes) = match self.connect(&mut patience).await {
                 Ok(connection) => {
-                    failures = 0;
+                    (failures, refusals) = (0, 0);
                     self.status.online();
                     tracing::info!(parent = %self.config.dialer.address, "connected to the parent");
                     (self.serve(connection, &mut patience).await, false, true)
@@ -243,13 +244,14 @@ impl Upstream {
             if self.status.offline(&why, passes) {
                 tracing::warn!(parent = %self.config.dialer.address, %why, "no connection to the parent");
             }
-            failures = failures.saturating_add(1);
-            let longest = if refused {
-                LONGEST_REFUSED
+            let wait = if refused {
+                refusals = refusals.saturating_add(1);
+                back_off(refusals, FIRST_WAIT, LONGEST_REFUSED)
             } else {
-                LONGEST_WAIT
+                failures = failures.saturating_add(1);
+                back_off(failures, FIRST_WAIT, LONGEST_WAIT)
             };
-            sleep(back_off(failures, FIRST_WAIT, longest)).await;
+            sleep(wait).await;
         }
     }
 
@@ -262,7 +264,10 @@ impl Upstream {
         let host = &config.dialer.address.host;
         let opening = ParentConnection::open(stream, name, host, traffic);
         match tokio::time::timeout(dial::PATIENCE, opening).await {
-            Ok(opened) => opened.map_err(|fault| DialError::Refused(fault.to_string())),
+            Ok(opened) => opened.map_err(|fault| match fault {
+                LinkFault::Lost(why) => DialError::Cut(why),
+                LinkFault::Refused(why) => DialError::Refused(why),
+            }),
             Err(_) => Err(DialError::Silent),
         }
     }

@@ -265,9 +265,10 @@ impl Presence {
             let is_new = seen.is_none();
             let before = seen.unwrap_or_default().properties;
             let patch = match twin::difference(&before, &wanted.properties) {
-                None if is_new => None,
-                // The same once more: devices below take a deployment again that was applied again.
-                difference => Some(difference.unwrap_or_default()),
+                // The same once more: devices below take a deployment again that was applied again. Nobody else
+                // is told of a change that is none.
+                None if !is_new && is_agent(&self.identity) => Some(Map::new()),
+                difference => difference,
             };
             if let Some(patch) = patch {
                 let patch = Value::Object(patch).to_string();
@@ -519,4 +520,9 @@ fn wanted_of(mut section: Map<String, Value>) -> Option<Wanted> {
 /// Without what is said about a section in it: `$version`, and IoT Hub's `$metadata`.
 fn plain(section: &mut Map<String, Value>) {
     section.retain(|name, _| !name.starts_with('$'));
+}
+
+/// Whether it is the one that deployments of a device are for.
+fn is_agent(identity: &Identity) -> bool {
+    matches!(identity, Identity::Module(_, module) if module.as_str() == "$edgeAgent")
 }

@@ -394,8 +394,8 @@ impl Silence {
 }
 
 /// How long a parent may be silent that owes an answer: short, because TCP notices an outage late and comes back
-/// later still; longer where answers have taken longer, because a slow link is not a dead one. Outages that follow
-/// each other do not make it longer: then the next one would be noticed late.
+/// later still; longer where answers have taken longer, because a slow link is not a dead one. Outages that it ran out
+/// in do not make it longer: then the next one would be noticed late.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limit: Duration,
@@ -431,10 +431,10 @@ impl Patience {
 
     /// The parent can be reached again. Could it be all the while, then it was only slow.
     pub(crate) fn reached(&mut self, first: &Reached) {
+        self.was_right(first.trip);
         if std::mem::take(&mut self.in_doubt) && first.at_once {
             self.limit = (self.limit * 2).min(PATIENCE_MOST);
         }
-        self.was_right(first.trip);
     }
 
     /// The parent cannot be reached: it was right to give it up.
