@@ -70,7 +70,7 @@ pub(crate) use queues::queue_infos;
 pub(crate) use record::{Record, history};
 pub(crate) use store::Store;
 pub(crate) use tail::{Filter as TailFilter, Tail};
-pub(crate) use wanted::DesiredVersions;
+pub(crate) use wanted::{DesiredVersions, Taken};
 
 use certificates::Certificates;
 use components::Components;
@@ -154,6 +154,8 @@ pub(crate) struct Device {
     logs: Arc<Logs>,
     builtin: Arc<builtin::BuiltIn>,
     twin_limit: ByteSize,
+    /// Of messages that no deployment says anything of.
+    time_to_live: Duration,
     instance: String,
     started: Timestamp,
     /// What is in force; held while another one is taken.
@@ -168,7 +170,7 @@ pub(crate) struct Device {
     /// The link to the parent, if there is one.
     upstream: OnceLock<Arc<edge_upstream::Upstream>>,
     /// What was taken of the parent last.
-    taken: watch::Sender<Option<DesiredVersions>>,
+    taken: watch::Sender<Option<Taken>>,
 }
 
 /// A deployment, and the number of the agent's desired state that it made.
@@ -328,6 +330,7 @@ impl Device {
             unused_images: settings.containers.unused_images,
             logs,
             twin_limit: settings.hub.twin_limit,
+            time_to_live: settings.hub.time_to_live,
             instance: guid(),
             current: tokio::sync::Mutex::new(None),
             shown: std::sync::RwLock::default(),

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::DaemonError;
 use crate::api::types::ApplyRequest;
-use crate::device::{DesiredVersions, Device};
+use crate::device::{ApplyError, DesiredVersions, Device, Taken};
 use crate::settings::{ParentDeployments, Settings};
 
 /// AMQP over TLS.
@@ -62,6 +62,7 @@ pub(super) fn open(
         host: who.gateway.unwrap_or_else(|| who.hub.clone()),
         port: upstream.port.unwrap_or(usual),
     };
+    let at = address.to_string();
     let trust = match upstream.trusted.is_empty() {
         true => Trust::System,
         false => Trust::Files(upstream.trusted.clone()),
@@ -90,6 +91,7 @@ pub(super) fn open(
         link,
         from_parent,
         device: device.clone(),
+        address: at,
         accepts: upstream.deployments == ParentDeployments::Accept,
     })
 }
@@ -141,6 +143,8 @@ pub(super) struct Parent {
     link: Arc<Upstream>,
     from_parent: Arc<FromParent>,
     device: Arc<Device>,
+    /// Where the parent is.
+    address: String,
     accepts: bool,
 }
 
@@ -171,7 +175,11 @@ impl Parent {
                 continue;
             };
             let versions = DesiredVersions { agent, hub };
-            if modules.get("modules").is_none() || self.device.taken() == Some(versions) {
+            let is_known = self
+                .device
+                .taken()
+                .is_some_and(|taken| taken.versions == versions && taken.parent == self.address);
+            if modules.get("modules").is_none() || is_known {
                 continue;
             }
             if !self.accepts {
@@ -181,12 +189,29 @@ impl Parent {
                 );
                 continue;
             }
-            self.take(modules, routes).await;
-            self.device.keep_taken(versions);
+            let number = match self.take(modules, routes).await {
+                Ok(number) => Some(number),
+                Err(error) if error.is_final() => None,
+                // It is tried again after the next connection.
+                Err(_) => continue,
+            };
+            let kept = self.device.keep_taken(Taken {
+                versions,
+                parent: self.address.clone(),
+                number,
+            });
+            if let Err(error) = kept {
+                tracing::warn!(%error, "not stored that a deployment of the parent's was taken");
+            }
         }
     }
 
-    async fn take(&self, agent: Map<String, Value>, mut hub: Map<String, Value>) {
+    /// The number that it has here.
+    async fn take(
+        &self,
+        agent: Map<String, Value>,
+        mut hub: Map<String, Value>,
+    ) -> Result<u64, ApplyError> {
         if hub.is_empty() {
             hub.insert("schemaVersion".to_owned(), "1.1".into());
             hub.insert("routes".to_owned(), json!({}));
@@ -203,16 +228,21 @@ impl Parent {
         };
         match self.device.apply(request).await {
             Ok(applied) => {
+                let number = applied.deployment.number;
                 tracing::info!(
-                    deployment = applied.deployment.number,
+                    deployment = number,
                     "a deployment of the parent's was taken"
                 );
+                Ok(number)
             }
-            // The agent reports it as well, to the parent too.
-            Err(error) => tracing::error!(
-                error = %error.description(),
-                "a deployment of the parent's was not taken"
-            ),
+            Err(error) => {
+                // The agent reports it as well, to the parent too.
+                tracing::error!(
+                    error = %error.description(),
+                    "a deployment of the parent's was not taken"
+                );
+                Err(error)
+            }
         }
     }
 }

@@ -71,6 +71,11 @@ impl ApplyError {
         }
     }
 
+    /// Whether the same would be refused again.
+    pub(crate) fn is_final(&self) -> bool {
+        self.code() < 500
+    }
+
     /// All that is known, a line each.
     pub(crate) fn description(&self) -> String {
         let first = edge_core::chain(self);
@@ -178,7 +183,7 @@ impl Device {
             }
             Err(error) => {
                 error!(%error, "deployment not started");
-                self.agent.set_desired(Desired::Nothing);
+                self.run_nothing();
                 return;
             }
         };
@@ -202,12 +207,19 @@ impl Device {
             Err(mistakes) => {
                 let mistakes = edge_manifest::render(&record.name, &mistakes);
                 error!(deployment = record.number, %mistakes, "deployment not started: this version cannot read it");
-                self.agent.set_desired(Desired::Nothing);
+                self.run_nothing();
             }
         }
         *current = Some(record);
         self.prune();
         drop(current);
+    }
+
+    /// Nothing runs, and no message goes anywhere: the deployment that is not started may want it so.
+    fn run_nothing(&self) {
+        self.hub
+            .set_routes(RouteTable::default(), Some(self.time_to_live));
+        self.agent.set_desired(Desired::Nothing);
     }
 
     /// Stores a record, and returns when it is on the device.

@@ -14,6 +14,7 @@ use edge_hub::{Side, TwinError};
 use serde_json::{Map, Value, json};
 
 use super::Device;
+use super::wanted::LastDesired;
 
 /// Shortest time between two reports, as the seed system has it.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ impl Device {
         let mut told = None;
         loop {
             let clients = self.clients();
-            let now = (self.last_desired().hub, clients);
+            let now = (self.last_desired(LastDesired::InForce).hub, clients);
             // An idle device reads and writes nothing.
             if told.as_ref() != Some(&now) {
                 match self.report_hub_now(now.0, &now.1) {

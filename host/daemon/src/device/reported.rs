@@ -20,6 +20,7 @@ use edge_operate::redact;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
+use super::wanted::LastDesired;
 use super::{Device, Record};
 
 /// Shortest time between two reports.
@@ -86,7 +87,11 @@ impl Device {
         status: &AgentStatus,
         settings: &BTreeMap<ModuleId, Settings>,
     ) -> Result<(), TwinError> {
-        let version = self.last_desired().agent;
+        let last = match status.last_desired_status.code {
+            400 | 412 => LastDesired::Refused,
+            _ => LastDesired::InForce,
+        };
+        let version = self.last_desired(last).agent;
         let agent =
             ModuleId::new("$edgeAgent").map_err(|error| TwinError::Invalid(error.to_string()))?;
         let identity = self.identity(&agent);

@@ -28,14 +28,15 @@ pub(super) struct SaysUnrouted;
 
 impl Observer for SaysUnrouted {
     fn unrouted(&self, origin: &Origin) {
-        let from = match origin.source() {
-            Source::Device(device) => device.as_str(),
-            Source::Module { module, .. } => module.as_str(),
+        let (device, module) = match origin.source() {
+            Source::Device(device) => (device, None),
+            Source::Module { device, module, .. } => (device, Some(module)),
             // Routes rarely want these.
             Source::TwinChange(_) => return,
         };
         tracing::warn!(
-            from,
+            %device,
+            module = module.map(|module| module.as_str()),
             path = origin.path(),
             "no route takes these messages: they are dropped, and counted (reason no_route)"
         );
