@@ -74,8 +74,10 @@ struct Worker {
     on_fitness: Option<OnFitness>,
     /// Instances that could not be made since the last one that could.
     unfit: u32,
-    /// Messages given up after faults since the last one that was handled, by this build.
+    /// Messages given up after faults since the last one that was handled.
     given_up: u32,
+    /// A queue waits for the end of a pause of [`pause`](Self::pause), for all that is known.
+    paused: bool,
     inbox: Inbox,
     waker: Arc<Waker>,
     visible: Visible,
@@ -134,6 +136,7 @@ impl WasmRuntime {
                 on_fitness,
                 unfit: 0,
                 given_up: 0,
+                paused: false,
                 inbox: self.hub.inbox(
                     Owner::Module(shared.id.clone()),
                     waker.clone(),
@@ -317,7 +320,7 @@ impl Task for WasmModule {
                     worker.drop_instance();
                     worker.timers = timers(&next, &worker.timers);
                     worker.look_at(&next);
-                    if worker.pause().is_some() {
+                    if std::mem::take(&mut worker.paused) {
                         // What the build before could not do is tried by this one at once.
                         worker.inbox.rewind(Duration::ZERO, next.shared().hub.now());
                     }
@@ -559,7 +562,7 @@ impl Worker {
         }
         // A guest that says what it wants works.
         self.given_up = if outcome.is_ok() { 0 } else { self.given_up };
-        let pause = self.pause();
+        let pause = self.pause(prepared);
         let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
         let inbox = &mut self.inbox;
         match outcome {
@@ -599,6 +602,7 @@ impl Worker {
                     );
                     let delay = pause.or_else(|| (failures == 1).then_some(Duration::ZERO));
                     inbox.retry(delivery, delay, true, now, commit);
+                    self.paused |= pause.is_some();
                     true
                 } else {
                     inbox.dead(
@@ -608,7 +612,7 @@ impl Worker {
                         commit,
                     );
                     self.given_up = self.given_up.saturating_add(1);
-                    if self.given_up == SPARED_AFTER && self.pause().is_some() {
+                    if self.given_up == SPARED_AFTER && self.pause(prepared).is_some() {
                         let said = format!(
                             "{SPARED_AFTER} messages in a row were given up: the next ones are tried again after \
                              {} to {} s, until one is handled",
@@ -624,11 +628,14 @@ impl Worker {
     }
 
     /// How long to wait before a message is tried again, if the module fails at all of them: the messages are kept for
-    /// a build that can, and what a fault costs is not paid without end. Nobody waits like that under `edge run`, which
-    /// has no agent.
-    fn pause(&self) -> Option<Duration> {
+    /// a build that can, and what a fault costs is not paid without end. Not where they leave no room for others'. Nobody
+    /// waits like that under `edge run`, which has no agent.
+    fn pause(&self, prepared: &Prepared) -> Option<Duration> {
         let doubled = self.given_up.checked_sub(SPARED_AFTER)?;
         self.on_fitness.as_ref()?;
+        if prepared.shared().hub.pressure().is_high() {
+            return None;
+        }
         Some(
             PAUSE_FIRST
                 .saturating_mul(1 << doubled.min(16))
