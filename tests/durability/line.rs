@@ -31,8 +31,8 @@ const SENDERS: u64 = 4;
 /// Of senders with messages in flight, so that an outage of a minute is no flood: some 100 messages a second each.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What may have come in or been settled between the last look and the end: of senders that send every 10 ms, and
-/// of progress that is not on the device yet, because nobody waits for it.
-const UNSEEN: u64 = 50;
+/// of progress that is not on the device yet, because nobody waits for it. A busy machine may be late.
+const UNSEEN: u64 = 200;
 /// How often the link is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -73,6 +73,8 @@ pub struct Line {
     watch: Watch,
     /// What the parent itself may print again because it was killed.
     reprinted: u64,
+    /// What waited at each cut: the watch may have last heard the parent before a part of it came.
+    at_cut: AtomicU64,
 }
 
 impl Line {
@@ -111,6 +113,7 @@ impl Line {
             by,
             senders,
             reprinted: 0,
+            at_cut: AtomicU64::new(0),
         }
     }
 
@@ -153,6 +156,8 @@ impl Line {
 
     /// Takes the link away, and leaves the senders theirs.
     pub fn cut(&self) {
+        let waits = look(&self.child.daemon.socket()).map_or(0, |link| link.waiting);
+        self.at_cut.fetch_add(waits + UNSEEN, Ordering::SeqCst);
         match self.by {
             By::Socket => sh("ip link set lo down"),
             By::Amqp | By::Mqtt => lose(self.parent.port(), "1"),
@@ -193,7 +198,8 @@ impl Line {
         });
         let tries = sent.clone().count();
         let copies = (tries - sent.collect::<HashSet<_>>().len()) as u64;
-        let most = may_repeat + self.reprinted + copies;
+        let at_cut = self.at_cut.load(Ordering::SeqCst);
+        let most = may_repeat + at_cut + self.reprinted + copies;
         let rules = Rules {
             repeats: Repeats::AtMost(most),
             order: Order::OfFirst,

@@ -912,7 +912,15 @@ async fn a_session_has_as_many_links_as_it_may() {
     // One that ends makes room.
     let ends = senders.pop().unwrap().close();
     timeout(SOON, ends).await.unwrap().unwrap();
-    let mut third = client.sender(EVENTS).await.unwrap();
+    let third = timeout(SOON, async {
+        loop {
+            // Its end is heard of a moment later than its peer hears that it ended.
+            if let Ok(sender) = client.sender(EVENTS).await {
+                break sender;
+            }
+        }
+    });
+    let mut third = third.await.unwrap();
     assert!(matches!(
         send(&mut third, to("up", "2")).await,
         Outcome::Accepted(_)
