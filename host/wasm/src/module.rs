@@ -1,5 +1,7 @@
 //! A running module: takes what is due, one step at a time, and commits it.
 
+mod failing;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,7 @@ use crate::logs::{Level, cut};
 use crate::runtime::{Prepared, WasmRuntime};
 use crate::scheduler::{Outcome, Place, Scheduler, Task};
 use crate::step::Step;
+use failing::{Failing, PAUSE_FIRST, PAUSE_LONGEST, SPARED_AFTER};
 
 /// Deliveries taken at once; their steps may share a commit.
 const BATCH: usize = 32;
@@ -36,11 +39,6 @@ const MANY_BYTES: usize = 1 << 20;
 const REFUSED_BACK_OFF: Duration = Duration::from_millis(100);
 /// Instances that could not be made, one after the other, before the module counts as unfit.
 const UNFIT_AFTER: u32 = limits::FAILED_ATTEMPTS;
-/// Messages given up in a row after which a module is spared: the next ones are tried again after pauses.
-const SPARED_AFTER: u32 = 3;
-/// The first of those pauses, doubled with each message that is given up; and the longest.
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_LONGEST: Duration = Duration::from_secs(30);
 /// Calls that wait for their turn; one more is refused.
 const MAX_CONTROLS: usize = 1_000;
 
@@ -74,9 +72,8 @@ struct Worker {
     on_fitness: Option<OnFitness>,
     /// Instances that could not be made since the last one that could.
     unfit: u32,
-    /// Messages given up after faults since the last one that was handled.
-    given_up: u32,
-    /// A queue waits for the end of a pause of [`pause`](Self::pause), for all that is known.
+    failing: Failing,
+    /// A queue waits for the end of a [`pause`](Self::pause), for all that is known.
     paused: bool,
     inbox: Inbox,
     waker: Arc<Waker>,
@@ -135,7 +132,7 @@ impl WasmRuntime {
             worker: Mutex::new(Worker {
                 on_fitness,
                 unfit: 0,
-                given_up: 0,
+                failing: Failing::default(),
                 paused: false,
                 inbox: self.hub.inbox(
                     Owner::Module(shared.id.clone()),
@@ -324,7 +321,7 @@ impl Task for WasmModule {
                         // What the build before could not do is tried by this one at once.
                         worker.inbox.rewind(Duration::ZERO, next.shared().hub.now());
                     }
-                    worker.given_up = 0;
+                    worker.failing.worked();
                     self.register(&next);
                     *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = next;
                     Worked::Some
@@ -560,8 +557,9 @@ impl Worker {
         if !matches!(outcome, Ok(Ok(()))) {
             self.step(prepared).undo();
         }
-        // A guest that says what it wants works.
-        self.given_up = if outcome.is_ok() { 0 } else { self.given_up };
+        if outcome.is_ok() {
+            self.failing.worked();
+        }
         let pause = self.pause(prepared);
         let commit = &mut current(&mut self.instance, &mut self.step, prepared).commit;
         let inbox = &mut self.inbox;
@@ -611,8 +609,7 @@ impl Worker {
                         now,
                         commit,
                     );
-                    self.given_up = self.given_up.saturating_add(1);
-                    if self.given_up == SPARED_AFTER && self.pause(prepared).is_some() {
+                    if self.failing.gave_up() && self.pause(prepared).is_some() {
                         let said = format!(
                             "{SPARED_AFTER} messages in a row were given up: the next ones are tried again after \
                              {} to {} s, until one is handled",
@@ -631,16 +628,10 @@ impl Worker {
     /// a build that can, and what a fault costs is not paid without end. Not where they leave no room for others'. Nobody
     /// waits like that under `edge run`, which has no agent.
     fn pause(&self, prepared: &Prepared) -> Option<Duration> {
-        let doubled = self.given_up.checked_sub(SPARED_AFTER)?;
+        let pause = self.failing.pause()?;
         self.on_fitness.as_ref()?;
-        if prepared.shared().hub.pressure().is_high() {
-            return None;
-        }
-        Some(
-            PAUSE_FIRST
-                .saturating_mul(1 << doubled.min(16))
-                .min(PAUSE_LONGEST),
-        )
+        let is_full = prepared.shared().hub.pressure().is_high();
+        (!is_full).then_some(pause)
     }
 
     /// The name of the input that a delivery is for, kept so that a call need not make it.
